@@ -1,0 +1,134 @@
+"""What travels: server to worker (`JobSpec`), parent to child (`TrainingSpec`) and back (`Outcome`)."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+TaskType = Literal["text_classification", "token_classification"]
+BUILTIN_TINY_BERT = "builtin/tiny-bert"
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """The sheet of a job: how to fetch it, prove it and read it."""
+
+    id: int
+    sha256: str
+    size_bytes: int
+    filename: str
+    sheet: str
+    columns: dict[str, str]  # role -> header, for example {"text": "Ementa", "label": "Classe"}
+    labels: list[str]  # label strings, or the tag strings of a token task, in the server's order
+    num_rows: int
+    download_url: str
+    repair_bio: bool = False
+
+    @classmethod
+    def from_wire(cls, data: dict[str, Any]) -> Self:
+        """Build from the `dataset` part of a claim answer; unknown keys are ignored (a newer server)."""
+        labels = [item["name"] if isinstance(item, dict) else item for item in data["labels"]]
+        known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
+        return cls(**{**known, "labels": labels})
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """One claimed attempt, as the server handed it out."""
+
+    job_id: int
+    attempt: int
+    lease_seconds: float
+    heartbeat_seconds: float
+    run_id: int
+    run_name: str
+    task_type: TaskType
+    base_model: str
+    base_model_revision: str
+    seed: int
+    hyperparameters: dict[str, Any]
+    dataset: DatasetSpec
+    same_worker: bool = False
+    previous_attempts: int = 0
+
+    @classmethod
+    def from_wire(cls, data: dict[str, Any]) -> Self:
+        """Build from a claim answer `{job, run, dataset, resume}`. Raises KeyError when a field is missing."""
+        job, run, resume = data["job"], data["run"], data.get("resume") or {}
+        return cls(
+            job_id=job["id"],
+            attempt=job["attempt"],
+            lease_seconds=job["lease_seconds"],
+            heartbeat_seconds=job["heartbeat_seconds"],
+            run_id=run["id"],
+            run_name=run["name"],
+            task_type=run["task_type"],
+            base_model=run["base_model"],
+            base_model_revision=run.get("base_model_revision") or "",
+            seed=run["seed"],
+            hyperparameters=run["hyperparameters"],
+            dataset=DatasetSpec.from_wire(data["dataset"]),
+            same_worker=bool(resume.get("same_worker")),
+            previous_attempts=int(resume.get("previous_attempts", 0)),
+        )
+
+
+@dataclass(frozen=True)
+class TrainingSpec:
+    """spec.json: everything that the training child needs, with local paths and no address or token."""
+
+    job_id: int
+    attempt: int
+    run_id: int
+    run_name: str
+    task_type: TaskType
+    base_model: str
+    base_model_revision: str
+    base_model_dir: str | None  # None for builtin/tiny-bert, which the child makes itself
+    seed: int
+    hyperparameters: dict[str, Any]
+    dataset_path: str
+    dataset_sha256: str
+    dataset_filename: str
+    sheet: str
+    columns: dict[str, str]
+    labels: list[str]
+    repair_bio: bool
+    model_dir: str  # <models-dir>/run-<id>, where the finished model appears whole
+    checkpoints_dir: str  # shared by the attempts of one job on this worker
+    device: str = "auto"
+    processes: int = 1
+    device_batch_size: int | None = None  # None: the child chooses; set by the parent after an out-of-memory
+    worker_name: str = ""
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        return cls(**data)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for json.dump."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """outcome.json: how the child ended. `status` is completed, failed or stopped."""
+
+    status: Literal["completed", "failed", "stopped"]
+    reason: str = ""  # a FailureReason when failed; cancelled, paused or shutdown when stopped
+    message: str = ""
+    traceback: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)  # final figures of the test part
+    best_epoch: float | None = None
+    model_path: str = ""
+    model_sha256: str = ""
+    report: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> Self:
+        """Inverse of `to_json`."""
+        return cls(**data)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for json.dump."""
+        return asdict(self)

@@ -1,0 +1,81 @@
+"""Where things lie on the worker's disk.
+
+<work-dir>/datasets/<sha256>.xlsx               sheets, checked against their hash
+<work-dir>/base-models/<org>/<name>/<revision>  base models fetched from the hub
+<work-dir>/jobs/<job>/checkpoints/              shared by the attempts of one job
+<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.sqlite3 outcome.json stop child.log
+<models-dir>/run-<id>/                          the finished model: whole or not there
+"""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker_client.protocol import Outcome, TrainingSpec
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """The folder of one attempt; parent and child meet here and nowhere else."""
+
+    root: Path
+
+    @classmethod
+    def create(cls, work_dir: Path, job_id: int, attempt: int) -> "Workspace":
+        """The folder of attempt `attempt` of job `job_id`, made readable by its owner only."""
+        root = work_dir / "jobs" / str(job_id) / f"attempt-{attempt}"
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return cls(root)
+
+    @property
+    def spool_path(self) -> Path:
+        """The events of the attempt."""
+        return self.root / "spool.sqlite3"
+
+    @property
+    def checkpoints_dir(self) -> Path:
+        """Checkpoints of the job, left by this attempt or an earlier one on this worker."""
+        return self.root.parent / "checkpoints"
+
+    @property
+    def child_log_path(self) -> Path:
+        """What the child printed outside its logger: native crashes, library warnings."""
+        return self.root / "child.log"
+
+    def write_spec(self, spec: TrainingSpec) -> None:
+        """Hand the work to the child."""
+        _write_json(self.root / "spec.json", spec.to_json())
+
+    def read_spec(self) -> TrainingSpec:
+        """The child's first act."""
+        return TrainingSpec.from_json(json.loads((self.root / "spec.json").read_text(encoding="utf-8")))
+
+    def write_outcome(self, outcome: Outcome) -> None:
+        """The child's last act."""
+        _write_json(self.root / "outcome.json", outcome.to_json())
+
+    def read_outcome(self) -> Outcome | None:
+        """How the child ended, or None when it never said."""
+        path = self.root / "outcome.json"
+        return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
+
+    def request_stop(self, reason: str) -> None:
+        """Ask the child to save a checkpoint and end: cancelled, paused or shutdown."""
+        _write_json(self.root / "stop", {"reason": reason})
+
+    def stop_reason(self) -> str | None:
+        """What the parent asked for, or None. The child looks between steps."""
+        path = self.root / "stop"
+        return str(json.loads(path.read_text(encoding="utf-8"))["reason"]) if path.exists() else None
+
+
+def _write_json(path: Path, data: dict[str, Any]) -> None:
+    """Whole or not at all: written beside, then renamed."""
+    beside = path.with_name(path.name + ".tmp")
+    with beside.open("w", encoding="utf-8") as file:
+        json.dump(data, file, ensure_ascii=False, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
