@@ -1,0 +1,102 @@
+"""What every API answer shares: the page of a list and the shape of an error, `{code, detail, errors?}`."""
+
+import logging
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils.translation import gettext as _
+from rest_framework import exceptions, status
+from rest_framework.pagination import PageNumberPagination
+from rest_framework.response import Response
+from rest_framework.views import exception_handler as drf_exception_handler
+
+from config.middleware import API_PREFIX, RETRY_AFTER_S
+
+logger = logging.getLogger(__name__)
+
+
+class Page(PageNumberPagination):
+    """count, next, previous, results."""
+
+    page_size = 50
+    page_size_query_param = "page_size"
+    max_page_size = 500
+
+
+class CodedError(exceptions.APIException):
+    """An error with a code of the contract. `errors` holds the rows or fields concerned, where there are any."""
+
+    status_code = status.HTTP_400_BAD_REQUEST
+
+    def __init__(
+        self, *, code: str, detail: str, status_code: int | None = None, extra: dict[str, Any] | None = None
+    ) -> None:
+        super().__init__(detail=detail, code=code)
+        self.status_code = status_code or self.status_code
+        self.extra = extra or {}
+
+
+def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
+    """Turn what a view raised into `{code, detail, errors?}`; None lets an unforeseen error surface as a 500."""
+    if isinstance(error, OperationalError | InterfaceError):
+        logger.warning("database away: %s", error)
+        detail = _("The database cannot be reached at the moment. Try again in a few seconds.")
+        return _answer(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+    if isinstance(error, RequestDataTooBig):
+        return _answer(413, "too_large", _("The request body is larger than the server accepts."))
+    if isinstance(error, Http404):
+        error = exceptions.NotFound()
+    if isinstance(error, PermissionDenied):
+        error = exceptions.PermissionDenied()
+    if isinstance(error, exceptions.ValidationError):
+        return _invalid(error)
+    response = drf_exception_handler(error, context)
+    if response is None or not isinstance(error, exceptions.APIException):
+        return response
+    code = str(getattr(error.detail, "code", error.default_code))
+    response.data = {"code": code, "detail": str(error.detail), **getattr(error, "extra", {})}
+    return response
+
+
+def _answer(status_code: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:
+    return Response({"code": code, "detail": detail}, status=status_code, headers=headers)
+
+
+def _invalid(error: exceptions.ValidationError) -> Response:
+    errors = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+    sentences = "; ".join(f"{field}: {message}" for field, message in _flatten(errors))
+    return Response({"code": "invalid", "detail": sentences, "errors": errors}, status=400)
+
+
+def _flatten(errors: Any, path: str = "") -> list[tuple[str, str]]:
+    """Each message with the dotted name of its field: ("hyperparameters.epochs", "…")."""
+    if isinstance(errors, dict):
+        below = {f"{path}.{key}" if path else str(key): value for key, value in errors.items()}
+        return [pair for key, value in below.items() for pair in _flatten(value, key)]
+    if isinstance(errors, list):
+        return [pair for value in errors for pair in _flatten(value, path)]
+    return [(path, str(errors))]
+
+
+def json_error(status_code: int, code: str) -> Any:
+    """A handler for urls.py: JSON below the API, Django's own page elsewhere."""
+    from django.views import defaults
+
+    pages = {400: defaults.bad_request, 403: defaults.permission_denied, 404: defaults.page_not_found}
+
+    def handler(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+        if request.path.startswith(API_PREFIX):
+            details = {
+                400: _("The request could not be read."),
+                403: _("You may not do this."),
+                404: _("There is nothing at this address."),
+                500: _("Something went wrong on the server. It was written to the server's log."),
+            }
+            return JsonResponse({"code": code, "detail": details[status_code]}, status=status_code)
+        if status_code == 500:
+            return defaults.server_error(request)
+        return pages[status_code](request, exception or Exception())
+
+    return handler

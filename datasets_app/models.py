@@ -1,0 +1,73 @@
+"""The dataset: a sheet as it was uploaded, how its columns are read, and what was found in it."""
+
+import uuid
+from typing import Any
+
+from django.conf import settings
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from datasets_app.querysets import DatasetQuerySet
+
+
+class TaskType(models.TextChoices):
+    """The two things that a sheet can teach."""
+
+    TEXT_CLASSIFICATION = "text_classification", _("Text classification")
+    TOKEN_CLASSIFICATION = "token_classification", _("Entity recognition (NER)")
+
+
+def storage_name(instance: "Dataset", filename: str) -> str:
+    """A name of our own: what a stranger called the file never reaches the disk."""
+    return f"datasets/{uuid.uuid4().hex}.xlsx"
+
+
+class Dataset(models.Model):
+    """One sheet. Never edited after its upload but for its name and description."""
+
+    name = models.CharField(_("name"), max_length=200)
+    description = models.TextField(_("description"), blank=True)
+    task_type = models.CharField(_("task"), max_length=32, choices=TaskType.choices)
+    file = models.FileField(_("sheet file"), upload_to=storage_name)
+    sha256_hash = models.CharField(_("SHA-256"), max_length=64)
+    size_bytes = models.BigIntegerField(_("size (bytes)"))
+    original_filename = models.CharField(_("original file name"), max_length=255)
+    sheet = models.CharField(_("sheet"), max_length=100)
+    columns = models.JSONField(_("columns"), default=dict)  # role -> header
+    repair_bio = models.BooleanField(_("repair BIO tags"), default=False)
+    mapping_key = models.CharField(max_length=64, editable=False)  # hash of task, sheet, columns and repair_bio
+    num_rows = models.PositiveIntegerField(_("examples"))
+    labels = models.JSONField(_("labels"), default=list)  # [{name, count}], tag strings for tokens
+    report = models.JSONField(_("quality report"), default=dict)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, verbose_name=_("uploaded by"), related_name="+"
+    )
+    created_at = models.DateTimeField(_("uploaded at"), auto_now_add=True)
+
+    objects = DatasetQuerySet.as_manager()
+
+    class Meta:
+        db_table = "bert_datasets"
+        verbose_name = _("dataset")
+        verbose_name_plural = _("datasets")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["sha256_hash"], name="ix_bert_datasets_sha256_hash")]
+        constraints = [
+            models.UniqueConstraint(fields=["sha256_hash", "mapping_key"], name="uq_bert_datasets_same_sheet"),
+            models.CheckConstraint(
+                condition=models.Q(task_type__in=TaskType.values), name="ck_bert_datasets_task_type"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def label_names(self) -> list[str]:
+        """The labels, or tag strings, in the order that a model is trained with."""
+        return [item["name"] for item in self.labels]
+
+    @property
+    def warnings(self) -> list[dict[str, Any]]:
+        """What was noticed and does not refuse the sheet: [{code, count, rows}]."""
+        return self.report.get("warnings", [])

@@ -1,0 +1,310 @@
+"""Runs, their jobs and attempts, and what workers report. Only `runs_app.services` writes a status."""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.validators import MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from datasets_app.models import Dataset, TaskType
+from runs_app.choices import (
+    AttemptOutcome,
+    FailureReason,
+    JobKind,
+    Split,
+    Status,
+)
+from runs_app.hyperparameters import HYPERPARAMETERS
+from runs_app.querysets import BaseModelQuerySet, JobQuerySet, RunQuerySet
+from workers_app.models import Worker
+
+BUILTIN_TINY_BERT = "builtin/tiny-bert"
+
+valid_model_id = RegexValidator(
+    r"^[A-Za-z0-9][\w.\-]*(/[A-Za-z0-9][\w.\-]*)?\Z",
+    _("Enter a model id such as organisation/name."),
+    code="invalid_id",
+)
+
+
+class BaseModel(models.Model):
+    """One entry of the catalogue: a pretrained model that a run may start from."""
+
+    model_id = models.CharField(_("model id"), max_length=200, unique=True, validators=[valid_model_id])
+    revision = models.CharField(
+        _("revision"), max_length=64, blank=True, help_text=_("The commit whose weights every worker uses.")
+    )
+    label = models.CharField(_("short name"), max_length=100, blank=True)
+    use = models.CharField(_("use"), max_length=300, blank=True)
+    parameter_count = models.BigIntegerField(_("parameters"), null=True, blank=True)
+    size_bytes = models.BigIntegerField(_("download size (bytes)"), null=True, blank=True)
+    max_length = models.PositiveIntegerField(_("maximum length (tokens)"), default=512)
+    recommended = models.BooleanField(_("recommended"), default=False)
+    enabled = models.BooleanField(_("enabled"), default=True)
+
+    objects = BaseModelQuerySet.as_manager()
+
+    class Meta:
+        db_table = "bert_base_models"
+        verbose_name = _("base model")
+        verbose_name_plural = _("base models")
+        ordering = ["-recommended", "id"]
+
+    def __str__(self) -> str:
+        return self.label or self.model_id
+
+
+class Run(models.Model):
+    """One experiment: inputs that are never edited, and what came of them."""
+
+    name = models.CharField(_("name"), max_length=200)
+    notes = models.TextField(_("notes"), blank=True)
+    dataset = models.ForeignKey(Dataset, on_delete=models.PROTECT, related_name="runs", verbose_name=_("dataset"))
+    dataset_sha256 = models.CharField(_("SHA-256 of the sheet"), max_length=64)
+    task_type = models.CharField(_("task"), max_length=32, choices=TaskType.choices)
+    base_model = models.CharField(_("base model"), max_length=200)
+    base_model_revision = models.CharField(_("revision of the base model"), max_length=64, blank=True)
+    seed = models.PositiveIntegerField(_("seed"), default=42)
+
+    learning_rate = models.FloatField(_("learning rate"))
+    batch_size = models.PositiveIntegerField(_("batch size"), validators=[MinValueValidator(1)])
+    epochs = models.PositiveIntegerField(_("epochs"), validators=[MinValueValidator(1)])
+    max_length = models.PositiveIntegerField(_("maximum length (tokens)"))
+    train_split = models.FloatField(_("training share"))
+    weight_decay = models.FloatField(_("weight decay"))
+    warmup_ratio = models.FloatField(_("warm-up share"))
+    lr_scheduler = models.CharField(_("learning-rate schedule"), max_length=32)
+    early_stopping_patience = models.PositiveIntegerField(_("early-stopping patience"))
+    metric_for_best = models.CharField(_("metric that chooses the best epoch"), max_length=32)
+    class_weights = models.CharField(_("class weights"), max_length=16)
+    long_text = models.CharField(_("long texts"), max_length=16)
+    window_stride = models.PositiveIntegerField(_("window stride (tokens)"))
+    precision = models.CharField(_("numeric precision"), max_length=8)
+    gradient_checkpointing = models.BooleanField(_("gradient checkpointing"))
+    save_every_minutes = models.FloatField(_("minutes between checkpoints"))
+
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
+    metrics = models.JSONField(_("final metrics"), default=dict)
+    best_epoch = models.FloatField(_("best epoch"), null=True)
+    failure_reason = models.CharField(_("failure reason"), max_length=32, choices=FailureReason.choices, blank=True)
+    error = models.TextField(_("error"), blank=True)
+    report = models.JSONField(_("report"), default=dict)
+    environment = models.JSONField(_("environment"), default=dict)
+    reproduced_from = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, related_name="reproductions", verbose_name=_("reproduced from")
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", verbose_name=_("created by")
+    )
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    started_at = models.DateTimeField(_("started at"), null=True)
+    finished_at = models.DateTimeField(_("finished at"), null=True)
+
+    objects = RunQuerySet.as_manager()
+
+    class Meta:
+        db_table = "bert_runs"
+        verbose_name = _("run")
+        verbose_name_plural = _("runs")
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["status"], name="ix_bert_runs_status")]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="ck_bert_runs_status"),
+            models.CheckConstraint(
+                condition=Q(batch_size__gte=1, epochs__gte=1, learning_rate__gt=0, max_length__gte=1),
+                name="ck_bert_runs_positive",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """All of them by name, as the API and the worker know them."""
+        return {name: getattr(self, name) for name in HYPERPARAMETERS}
+
+    @property
+    def model_path(self) -> str:
+        """The folder of the trained model on its worker; empty before there is one."""
+        return self.model.path if hasattr(self, "model") else ""
+
+
+class TrainedModel(models.Model):
+    """Where a run's weights lie. They never leave the worker."""
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="model", verbose_name=_("run"))
+    worker = models.ForeignKey(
+        Worker, null=True, on_delete=models.SET_NULL, related_name="models", verbose_name=_("worker")
+    )
+    path = models.CharField(_("folder"), max_length=1000)
+    sha256 = models.CharField(_("SHA-256 of the weights"), max_length=64, blank=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    class Meta:
+        db_table = "bert_trained_models"
+        verbose_name = _("trained model")
+        verbose_name_plural = _("trained models")
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.path
+
+
+class Job(models.Model):
+    """A run's place in the queue, and the lease of the worker that has it."""
+
+    run = models.OneToOneField(Run, on_delete=models.CASCADE, related_name="job", verbose_name=_("run"))
+    kind = models.CharField(_("kind"), max_length=16, choices=JobKind.choices, default=JobKind.TRAINING)
+    status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
+    priority = models.SmallIntegerField(_("priority"), default=0, help_text=_("Higher comes first."))
+    attempt = models.PositiveIntegerField(_("attempt"), default=0)  # the fencing number: grows with every claim
+    loss_count = models.PositiveIntegerField(_("losses"), default=0)
+    worker = models.ForeignKey(  # who holds it, or held it last
+        Worker, null=True, on_delete=models.SET_NULL, related_name="jobs", verbose_name=_("worker")
+    )
+    lease_expires_at = models.DateTimeField(_("lease expires at"), null=True)
+    cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True)
+    pause_requested_at = models.DateTimeField(_("pause requested at"), null=True)
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    queued_at = models.DateTimeField(_("queued at"))
+
+    phase = models.CharField(_("phase"), max_length=32, blank=True)
+    epoch = models.FloatField(_("epoch"), null=True)
+    step = models.PositiveIntegerField(_("step"), null=True)
+    total_steps = models.PositiveIntegerField(_("steps in all"), null=True)
+    eta_seconds = models.FloatField(_("remaining time (s)"), null=True)
+    progress_message = models.CharField(_("message"), max_length=500, blank=True)
+    progress_at = models.DateTimeField(_("progress at"), null=True)
+
+    objects = JobQuerySet.as_manager()
+
+    class Meta:
+        db_table = "bert_jobs"
+        verbose_name = _("job")
+        verbose_name_plural = _("jobs")
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["status"], name="ix_bert_jobs_status"),
+            models.Index(fields=["-priority", "id"], name="ix_bert_jobs_pending", condition=Q(status=Status.PENDING)),
+            models.Index(fields=["lease_expires_at"], name="ix_bert_jobs_lease", condition=Q(status=Status.RUNNING)),
+        ]
+        constraints = [
+            models.CheckConstraint(condition=Q(status__in=Status.values), name="ck_bert_jobs_status"),
+            models.CheckConstraint(
+                condition=~Q(status=Status.RUNNING) | Q(lease_expires_at__isnull=False),
+                name="ck_bert_jobs_running_has_lease",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} #{self.pk}"
+
+    @property
+    def progress(self) -> dict[str, Any]:
+        """How far the current attempt is; the values are null before the first report."""
+        names = ("phase", "epoch", "step", "total_steps", "eta_seconds")
+        values = {name: getattr(self, name) for name in names}
+        return {**values, "message": self.progress_message, "updated_at": self.progress_at}
+
+
+class Attempt(models.Model):
+    """One claim of a job, kept for ever: who, from when to when, how it ended."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("job"))
+    number = models.PositiveIntegerField(_("attempt"))
+    worker = models.ForeignKey(
+        Worker, null=True, on_delete=models.SET_NULL, related_name="attempts", verbose_name=_("worker")
+    )
+    claim_id = models.UUIDField(db_index=True)
+    started_at = models.DateTimeField(_("started at"))
+    ended_at = models.DateTimeField(_("ended at"), null=True)
+    outcome = models.CharField(_("outcome"), max_length=16, choices=AttemptOutcome.choices, blank=True)
+    reason = models.CharField(_("reason"), max_length=32, blank=True)
+    status_after = models.CharField(max_length=16, blank=True)  # what a repeat of the ending call is answered
+
+    class Meta:
+        db_table = "bert_attempts"
+        verbose_name = _("attempt")
+        verbose_name_plural = _("attempts")
+        ordering = ["job", "number"]
+        constraints = [
+            models.UniqueConstraint(fields=["job", "number"], name="uq_bert_attempts_number"),
+            models.UniqueConstraint(fields=["job"], condition=Q(ended_at=None), name="uq_bert_attempts_live_per_job"),
+            models.UniqueConstraint(
+                fields=["worker"], condition=Q(ended_at=None), name="uq_bert_attempts_live_per_worker"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/{self.number}"
+
+
+class JobEvent(models.Model):
+    """Append-only: every transition and every request, written in the transaction that makes it true."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events", verbose_name=_("job"))
+    at = models.DateTimeField(_("at"))
+    actor = models.CharField(_("by"), max_length=150)  # "user:ana", "worker:gpu-1" or "server"
+    from_status = models.CharField(_("from"), max_length=16, blank=True)
+    to_status = models.CharField(_("to"), max_length=16)
+    attempt = models.PositiveIntegerField(_("attempt"))
+    reason = models.CharField(_("reason"), max_length=64, blank=True)
+
+    class Meta:
+        db_table = "bert_job_events"
+        verbose_name = _("event")
+        verbose_name_plural = _("events")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.from_status} -> {self.to_status}"
+
+
+class EpochMetric(models.Model):
+    """The figures of one (split, step) of a run; a repeat changes nothing."""
+
+    run = models.ForeignKey(
+        Run, on_delete=models.CASCADE, related_name="epoch_metrics", verbose_name=_("run"), db_index=False
+    )
+    attempt = models.PositiveIntegerField(_("attempt"))
+    epoch = models.FloatField(_("epoch"))
+    step = models.PositiveIntegerField(_("step"))
+    split = models.CharField(_("part"), max_length=16, choices=Split.choices)
+    values = models.JSONField(_("values"), default=dict)  # {name: number, or null where it was not finite}
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+
+    class Meta:
+        db_table = "bert_metrics"
+        verbose_name = _("metric")
+        verbose_name_plural = _("metrics")
+        ordering = ["step", "id"]
+        indexes = [models.Index(fields=["run"], name="ix_bert_metrics_run_id")]
+        constraints = [models.UniqueConstraint(fields=["run", "split", "step"], name="uq_bert_metrics_point")]
+
+    def __str__(self) -> str:
+        return f"{self.split} @ {self.step}"
+
+
+class LogEntry(models.Model):
+    """One line that a worker wrote about an attempt."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="logs", verbose_name=_("job"), db_index=False)
+    attempt = models.PositiveIntegerField(_("attempt"))
+    seq = models.PositiveIntegerField(_("number"))
+    timestamp = models.DateTimeField(_("time"))  # by the worker's clock: shown, never decided upon
+    level = models.CharField(_("level"), max_length=16)
+    message = models.TextField(_("message"))
+
+    class Meta:
+        db_table = "bert_logs"
+        verbose_name = _("log line")
+        verbose_name_plural = _("log lines")
+        ordering = ["id"]
+        indexes = [models.Index(fields=["timestamp"], name="ix_bert_logs_timestamp")]
+        constraints = [models.UniqueConstraint(fields=["job", "attempt", "seq"], name="uq_bert_logs_seq")]
+
+    def __str__(self) -> str:
+        return self.message

@@ -1,0 +1,59 @@
+"""Sets of runs and jobs, by domain name."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from django.db import models
+from django.db.models import Case, Q, Value, When
+
+from runs_app.choices import ACTIVE, Status
+
+if TYPE_CHECKING:
+    from workers_app.models import Worker
+
+
+class JobQuerySet(models.QuerySet):
+    """Jobs."""
+
+    def claimable(self, *, worker: "Worker", claim_id: UUID) -> "JobQuerySet":
+        """Pending jobs in the order in which `worker` should take them.
+
+        A job that this worker held last comes first: its checkpoint lies there. A job that `claim_id` was ever
+        answered with is left out, so that a late repeat of an old request never yields it again.
+        """
+        mine_first = Case(When(worker=worker, then=Value(0)), default=Value(1))
+        return (
+            self.filter(status=Status.PENDING)
+            .select_related("run")
+            .exclude(attempts__claim_id=claim_id)
+            .order_by(mine_first, "-priority", "id")
+        )
+
+    def expired(self, now: datetime) -> "JobQuerySet":
+        """Running jobs whose lease ran out."""
+        return self.filter(status=Status.RUNNING, lease_expires_at__lte=now)
+
+    def held_by(self, worker: "Worker", attempt: int) -> "JobQuerySet":
+        """Running as this attempt of this worker: the fence that every worker write stands behind."""
+        return self.filter(status=Status.RUNNING, worker=worker, attempt=attempt)
+
+    def active(self) -> "JobQuerySet":
+        """Pending, paused or running."""
+        return self.filter(status__in=ACTIVE)
+
+
+class RunQuerySet(models.QuerySet):
+    """Runs."""
+
+    def for_display(self) -> "RunQuerySet":
+        """With all that one line about a run needs, in a constant number of queries."""
+        return self.select_related("dataset", "job__worker", "created_by", "model")
+
+
+class BaseModelQuerySet(models.QuerySet):
+    """The catalogue of base models."""
+
+    def offered(self) -> "BaseModelQuerySet":
+        """What a new run may name."""
+        return self.filter(Q(enabled=True))

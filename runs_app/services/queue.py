@@ -1,0 +1,311 @@
+"""The queue: claim, lease, complete, fail, release, expire (CONTRACT section 4)."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F
+
+from runs_app.choices import RETRIED_REASONS, AttemptOutcome, FailureReason, ReleaseReason, Status
+from runs_app.models import Attempt, Job, TrainedModel
+from runs_app.services.errors import LeaseLost, WorkerBusy, WorkerNotAllowed
+from runs_app.services.transitions import SERVER, Transition, apply, end_attempt, lost, note
+from workers_app.models import Worker
+
+CANDIDATES = 8  # jobs looked at per round of a claim; another worker may take some of them meanwhile
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a worker reports of a finished training."""
+
+    model_path: str
+    model_sha256: str = ""
+    metrics: dict[str, Any] = field(default_factory=dict)
+    best_epoch: float | None = None
+    report: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+
+def actor_of(worker: Worker) -> str:
+    """How events name a worker."""
+    return f"worker:{worker.name}"
+
+
+# Claiming
+
+
+def claim_job(*, worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
+    """Give `worker` the next job, or None when nothing waits for it.
+
+    Adds one to `attempt` and opens a lease of JOB_LEASE_SECONDS. The job changes hands in one conditional UPDATE,
+    and partial unique indexes hold "one live attempt per job, one per worker" against every race. The same
+    `claim_id` again returns the same job while that attempt lives. Raises WorkerBusy.
+    """
+    requeue_expired(now=now)
+    live = live_attempt(worker)
+    if live is not None:
+        return _repeated(live, claim_id)
+    if worker.draining:
+        return None
+    try:
+        return _claim_first(worker, claim_id, now)
+    except IntegrityError:
+        # Another request of the same worker was faster: the same claim sent twice, or a second one.
+        live = live_attempt(worker)
+        if live is None:
+            raise
+        return _repeated(live, claim_id)
+
+
+def live_attempt(worker: Worker) -> Attempt | None:
+    """The attempt that the worker holds at the moment."""
+    return Attempt.objects.filter(worker=worker, ended_at=None).select_related("job__run").first()
+
+
+def _repeated(live: Attempt, claim_id: UUID) -> Job:
+    if live.claim_id != claim_id:
+        raise WorkerBusy(f"This worker holds job {live.job_id} (attempt {live.number}); finish or release it first.")
+    return live.job
+
+
+def _claim_first(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
+    while True:
+        with transaction.atomic():
+            waiting = Job.objects.claimable(worker=worker, claim_id=claim_id)
+            if connection.features.has_select_for_update_skip_locked:
+                waiting = waiting.select_for_update(skip_locked=True, of=("self",))
+            candidates = list(waiting[:CANDIDATES])
+            for candidate in candidates:
+                job = _take(candidate, worker, claim_id, now)
+                if job is not None:
+                    return job
+        if not candidates:
+            return None
+
+
+def _take(candidate: Job, worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
+    expected = Job.objects.filter(pk=candidate.pk, status=Status.PENDING, attempt=candidate.attempt)
+    started = {} if candidate.run.started_at else {"started_at": now}
+    to_running = Transition(
+        Status.RUNNING,
+        actor_of(worker),
+        reason="claimed",
+        run_values=started,
+        job_values={
+            "attempt": F("attempt") + 1,
+            "worker": worker,
+            "lease_expires_at": lease_end(now),
+            "phase": "",
+            "progress_message": "",
+        },
+    )
+    job = apply(expected, to_running, now=now)
+    if job is not None:
+        Attempt.objects.create(job=job, number=job.attempt, worker=worker, claim_id=claim_id, started_at=now)
+    return job
+
+
+def lease_end(now: datetime) -> datetime:
+    """When a lease renewed now runs out."""
+    return now + timedelta(seconds=settings.JOB_LEASE_SECONDS)
+
+
+# Holding
+
+
+def held_job(*, job_id: int, attempt: int, worker: Worker, now: datetime) -> Job:
+    """The job, if this attempt of this worker holds it under a lease that runs. Raises LeaseLost."""
+    job = (
+        Job.objects.held_by(worker, attempt)
+        .filter(pk=job_id, lease_expires_at__gt=now)
+        .select_related("run__dataset", "worker")
+        .first()
+    )
+    if job is None:
+        raise _lease_lost(job_id, attempt)
+    return job
+
+
+def renew_lease(*, job_id: int, attempt: int, worker: Worker, now: datetime) -> Job:
+    """Renew the lease, or take the job up again when the lease ran out and nobody has claimed it yet.
+
+    Raises LeaseLost when somebody has, when the job is over, or when it was never this attempt's.
+    """
+    with transaction.atomic():
+        held = Job.objects.held_by(worker, attempt).filter(pk=job_id)
+        if not held.update(lease_expires_at=lease_end(now)):
+            return _reattach(job_id, attempt, worker, now)
+        return held.select_related("run").get()
+
+
+def _reattach(job_id: int, attempt: int, worker: Worker, now: datetime) -> Job:
+    lost_here = Attempt.objects.filter(job_id=job_id, number=attempt, worker=worker, outcome=AttemptOutcome.LOST)
+    expected = Job.objects.filter(pk=job_id, status=Status.PENDING, attempt=attempt, worker=worker)
+    if not lost_here.exists() or live_attempt(worker) is not None:
+        raise _lease_lost(job_id, attempt)
+    back = Transition(
+        Status.RUNNING,
+        actor_of(worker),
+        reason="reattached",
+        # Nothing was lost after all: the loss that the expiry counted is taken back.
+        job_values={"lease_expires_at": lease_end(now), "loss_count": F("loss_count") - 1},
+    )
+    job = apply(expected, back, now=now)
+    if job is None:
+        raise _lease_lost(job_id, attempt)
+    lost_here.update(ended_at=None, outcome="", reason="", status_after="")
+    return job
+
+
+def _lease_lost(job_id: int, attempt: int) -> LeaseLost:
+    return LeaseLost(f"Attempt {attempt} does not hold job {job_id} any more; stop it and keep its checkpoint.")
+
+
+# Ending
+
+
+def complete_job(*, job_id: int, attempt: int, worker: Worker, result: Result, now: datetime) -> Job:
+    """Finish the job and its run with `result`; a repeat of the same attempt changes nothing. Raises LeaseLost."""
+    with transaction.atomic():
+        held = _held(job_id, attempt, worker, now)
+        run_values = {
+            "metrics": result.metrics,
+            "best_epoch": result.best_epoch,
+            "report": result.report,
+            "environment": result.environment,
+        }
+        job = apply(held, Transition(Status.COMPLETED, actor_of(worker), "completed", run_values), now=now)
+        if job is None:
+            return _answered_before(job_id, attempt, worker, AttemptOutcome.COMPLETED)
+        if job.cancel_requested_at is not None:
+            note(job, actor=actor_of(worker), reason="cancel_too_late", now=now)
+        end_attempt(job, AttemptOutcome.COMPLETED, now=now)
+        TrainedModel.objects.create(run=job.run, worker=worker, path=result.model_path, sha256=result.model_sha256)
+        return job
+
+
+def fail_job(
+    *, job_id: int, attempt: int, worker: Worker, reason: FailureReason, message: str, retryable: bool, now: datetime
+) -> Job:
+    """End the attempt without a model: back to the queue where another try may help, else `failed`.
+
+    The job's status afterwards is what the worker is told; a repeat is told the same. Raises LeaseLost.
+    """
+    with transaction.atomic():
+        held = _held(job_id, attempt, worker, now)
+        current = held.select_for_update().first()  # a cancel asked for meanwhile must not be overlooked
+        if current is None:
+            return _answered_before(job_id, attempt, worker, AttemptOutcome.FAILED)
+        retry = retryable and reason in RETRIED_REASONS
+        transition = _after_loss(current, actor_of(worker), reason, message, retry=retry)
+        job = apply(held, lost(transition), now=now)
+        if job is None:
+            raise _lease_lost(job_id, attempt)
+        end_attempt(job, AttemptOutcome.FAILED, now=now, reason=reason)
+        return job
+
+
+def release_job(*, job_id: int, attempt: int, worker: Worker, reason: ReleaseReason, now: datetime) -> Job:
+    """Give the job back: cancelled or paused where a person asked for that, else to the queue.
+
+    Only `crashed` counts as a loss. A repeat is answered as the first time. Raises LeaseLost.
+    """
+    with transaction.atomic():
+        held = _held(job_id, attempt, worker, now, lease_must_run=reason != ReleaseReason.CRASHED)
+        current = held.select_for_update().first()
+        if current is None:
+            return _answered_before(job_id, attempt, worker, AttemptOutcome.RELEASED)
+        job = apply(held, _release(current, worker, reason), now=now)
+        if job is None:
+            raise _lease_lost(job_id, attempt)
+        end_attempt(job, AttemptOutcome.RELEASED, now=now, reason=reason)
+        return job
+
+
+def _release(job: Job, worker: Worker, reason: ReleaseReason) -> Transition:
+    actor = actor_of(worker)
+    if job.cancel_requested_at is not None:
+        return Transition(Status.CANCELLED, actor, "cancelled")
+    if job.pause_requested_at is not None:
+        return Transition(Status.PAUSED, actor, "paused")
+    if reason == ReleaseReason.CRASHED:
+        message = "The worker crashed during the training."
+        return lost(_after_loss(job, actor, FailureReason.WORKER_LOST, message, retry=True, event="crashed"))
+    return Transition(Status.PENDING, actor, reason)
+
+
+def _after_loss(job: Job, actor: str, reason: str, message: str, *, retry: bool, event: str = "") -> Transition:
+    """Where a job goes when an attempt ended without a result: cancelled if asked for, queue if worth it, failed."""
+    if job.cancel_requested_at is not None and retry:
+        return Transition(Status.CANCELLED, actor, event or reason)
+    if job.pause_requested_at is not None and retry and _has_budget(job):
+        return Transition(Status.PAUSED, actor, event or reason)
+    if retry and _has_budget(job):
+        return Transition(Status.PENDING, actor, event or reason)
+    return Transition(Status.FAILED, actor, event or reason, {"failure_reason": reason, "error": message})
+
+
+def _has_budget(job: Job) -> bool:
+    return job.loss_count + 1 < settings.JOB_MAX_ATTEMPTS
+
+
+def _held(job_id: int, attempt: int, worker: Worker, now: datetime, *, lease_must_run: bool = True) -> Any:
+    held = Job.objects.held_by(worker, attempt).filter(pk=job_id)
+    return held.filter(lease_expires_at__gt=now) if lease_must_run else held
+
+
+def _answered_before(job_id: int, attempt: int, worker: Worker, outcome: AttemptOutcome) -> Job:
+    """The job, if this very call was accepted before and only its answer was lost. Raises LeaseLost."""
+    past = Attempt.objects.filter(job_id=job_id, number=attempt, worker=worker, outcome=outcome).first()
+    if past is None:
+        raise _lease_lost(job_id, attempt)
+    job = Job.objects.select_related("run").get(pk=job_id)
+    job.status = past.status_after
+    return job
+
+
+# Expiring
+
+
+def requeue_expired(*, now: datetime) -> int:
+    """End every attempt whose lease ran out; returns how many there were.
+
+    Called at each claim and queue reading and by `manage.py requeue_expired_jobs`; needs no timer.
+    """
+    return sum(_expire(pk, now) for pk in Job.objects.expired(now).values_list("pk", flat=True))
+
+
+def _expire(job_id: int, now: datetime) -> bool:
+    with transaction.atomic():
+        # Asked again inside the transaction: a heartbeat may have renewed the lease since.
+        expired = Job.objects.expired(now).filter(pk=job_id)
+        current = expired.select_for_update().first()
+        if current is None:
+            return False
+        message = "The worker stopped answering and its lease ran out."
+        after = _after_loss(current, SERVER, FailureReason.WORKER_LOST, message, retry=True, event="lease_expired")
+        job = apply(expired.filter(attempt=current.attempt), lost(after), now=now)
+        if job is not None:
+            end_attempt(job, AttemptOutcome.LOST, now=now, reason=FailureReason.WORKER_LOST)
+        return job is not None
+
+
+# Reading
+
+
+def attempt_of(*, job_id: int, attempt: int, worker: Worker) -> Attempt:
+    """The attempt, live or ended, if it was this worker's: whose late log lines are still taken.
+
+    Raises WorkerNotAllowed when the job was never this worker's, else LeaseLost.
+    """
+    mine = Attempt.objects.filter(job_id=job_id, worker=worker)
+    found = mine.filter(number=attempt).select_related("job__run").first()
+    if found is not None:
+        return found
+    if not mine.exists():
+        raise WorkerNotAllowed(f"Job {job_id} was never held by this worker.")
+    raise _lease_lost(job_id, attempt)

@@ -1,0 +1,77 @@
+"""Registering, disabling and hearing of workers; issuing and revoking tokens."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.utils import timezone
+
+from workers_app.models import ApiToken, Worker
+from workers_app.tokens import API_TOKEN_PREFIX, WORKER_TOKEN_PREFIX, new_token, shown_prefix, token_sha256
+
+LAST_USED_PRECISION = timedelta(minutes=1)
+
+
+def register_worker(*, name: str, description: str = "") -> tuple[Worker, str]:
+    """Create a worker; returns it and its token, which is not kept and cannot be shown again.
+
+    Raises ValidationError when the name is taken or not allowed.
+    """
+    token = new_token(WORKER_TOKEN_PREFIX)
+    worker = Worker(
+        name=name, description=description, token_prefix=shown_prefix(token), token_sha256=token_sha256(token)
+    )
+    worker.full_clean(exclude=["token_prefix", "token_sha256", "hardware", "versions", "base_models"])
+    worker.save()
+    return worker, token
+
+
+def rotate_token(*, worker: Worker) -> str:
+    """Replace the worker's token; the old one is refused from now on. Returns the new one, shown once."""
+    token = new_token(WORKER_TOKEN_PREFIX)
+    worker.token_prefix, worker.token_sha256 = shown_prefix(token), token_sha256(token)
+    worker.save(update_fields=["token_prefix", "token_sha256"])
+    return token
+
+
+def set_enabled(*, worker: Worker, enabled: bool) -> None:
+    """Let a worker in or keep it out: a disabled one gets 401 on its next call."""
+    worker.enabled = enabled
+    worker.save(update_fields=["enabled"])
+
+
+def record_machine(*, worker: Worker, facts: dict[str, Any], now: datetime) -> None:
+    """Keep what the worker says of its machine at registration. `facts` is validated by the serializer."""
+    worker.hostname = facts.get("hostname", "")
+    worker.hardware = {key: facts.get(key) for key in ("platform", "cuda", "gpus") if facts.get(key) is not None}
+    versions = ("python", "torch", "transformers", "client_version")
+    worker.versions = {key: facts[key] for key in versions if facts.get(key)}
+    worker.base_models = facts.get("base_models", [])
+    worker.last_seen_at = now
+    worker.save(update_fields=["hostname", "hardware", "versions", "base_models", "last_seen_at"])
+
+
+def touch(*, worker: Worker, now: datetime, **gpu: float | int | None) -> None:
+    """The worker called: it is online. `gpu` may hold gpu_utilization (%) and gpu_memory_bytes."""
+    given = {name: value for name, value in gpu.items() if value is not None}
+    Worker.objects.filter(pk=worker.pk).update(last_seen_at=now, **given)
+
+
+def create_api_token(*, user: AbstractBaseUser) -> tuple[ApiToken, str]:
+    """Issue a token for a person; returns the row and the token, which cannot be shown again."""
+    token = new_token(API_TOKEN_PREFIX)
+    row = ApiToken.objects.create(user_id=user.pk, token_prefix=shown_prefix(token), token_sha256=token_sha256(token))
+    return row, token
+
+
+def revoke_api_tokens(*, prefix: str) -> int:
+    """Revoke every valid token that starts with `prefix`; returns how many there were."""
+    if not prefix:
+        return 0
+    return ApiToken.objects.filter(token_prefix__startswith=prefix, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def note_token_use(*, token: ApiToken, now: datetime) -> None:
+    """Remember when a token was used, at most once a minute: a write per request would serve nobody."""
+    if token.last_used_at is None or now - token.last_used_at > LAST_USED_PRECISION:
+        ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
