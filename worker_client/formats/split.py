@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worker_client.formats.terms import Record
@@ -36,6 +36,7 @@ class _Unit:
 
     rows: list[int]
     classes: frozenset[str]
+    stratum: tuple[int, str]
     key: bytes
 
 
@@ -81,15 +82,14 @@ def _place(units: list[_Unit], shares: tuple[float, float, float]) -> list[int]:
     owed = [0.0, 0.0, 0.0]
     covered: set[str] = set()
     homes: list[int] = []
-    strata = _strata(units)
-    quota: Counter[str] = Counter()
-    for unit, stratum in zip(units, strata, strict=True):
-        quota[stratum] += len(unit.rows)
+    quota: Counter[tuple[int, str]] = Counter()
+    for unit in units:
+        quota[unit.stratum] += len(unit.rows)
     current = None
-    for unit, stratum in zip(units, strata, strict=True):
-        if stratum != current:
-            current = stratum
-            owed = [due + share * quota[stratum] for due, share in zip(owed, shares, strict=True)]
+    for unit in units:
+        if unit.stratum != current:
+            current = unit.stratum
+            owed = [due + share * quota[current] for due, share in zip(owed, shares, strict=True)]
         home = max(range(3), key=lambda part: (owed[part], -part)) if unit.classes <= covered else TRAIN
         if home == TRAIN:
             covered |= unit.classes
@@ -116,28 +116,15 @@ def _fill_empty(units: list[_Unit], homes: list[int]) -> None:
 
 
 def _units(records: Sequence[Record], keys: Sequence[bytes]) -> list[_Unit]:
-    """Connected rows as units, sorted by stratum (rare first), then size (large first), then key."""
-    units = [
-        _Unit(
-            rows=rows,
-            classes=frozenset().union(*(_classes(records[i]) for i in rows)),
-            key=hashlib.sha256(b"".join(sorted(keys[i] for i in rows))).digest(),
-        )
-        for rows in _connected(records)
-    ]
+    """Connected rows as units, sorted by stratum (its rarest class, rare ones first), size (large first), key."""
     totals = Counter(name for record in records for name in _classes(record))
-    rank = {name: (count, name) for name, count in totals.items()}
-    units.sort(key=lambda unit: (min(rank[name] for name in unit.classes), -len(unit.rows), unit.key))
+    units = []
+    for rows in _connected(records):
+        classes = frozenset[str]().union(*(_classes(records[i]) for i in rows))
+        key = hashlib.sha256(b"".join(sorted(keys[i] for i in rows))).digest()
+        units.append(_Unit(rows, classes, min((totals[name], name) for name in classes), key))
+    units.sort(key=lambda unit: (unit.stratum, -len(unit.rows), unit.key))
     return units
-
-
-def _strata(units: Iterable[_Unit]) -> list[str]:
-    """The rarest class of each unit."""
-    units = list(units)
-    totals = Counter[str]()
-    for unit in units:
-        totals.update(dict.fromkeys(unit.classes, len(unit.rows)))
-    return [min(unit.classes, key=lambda name: (totals[name], name)) for unit in units]
 
 
 def _connected(records: Sequence[Record]) -> list[list[int]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 TEXT_CLASSIFICATION = "text_classification"
-TOKEN_CLASSIFICATION = "token_classification"
+TOKEN_CLASSIFICATION = "token_classification"  # noqa: S105  (a task, not a secret)
 TASK_TYPES = (TEXT_CLASSIFICATION, TOKEN_CLASSIFICATION)
 
 MIB = 1024 * 1024
@@ -35,12 +35,12 @@ class Limits:
     max_file_bytes: int = 512 * MIB
     max_entries: int = 2_000
     max_inflated_bytes: int = 512 * MIB
-    max_part_bytes: int = 8 * MIB  # each of workbook, relationships and styles
+    max_part_bytes: int = 16 * MIB  # each of workbook, relationships and styles
+    max_strings: int = 5_000_000  # entries of the shared string table
     max_rows: int = 1_000_000
-    max_columns: int = 16_384  # Excel's own
     max_cells: int = 20_000_000
     max_cell_chars: int = 32_767  # Excel's own
-    max_row_chars: int = 4 * MIB
+    max_row_bytes: int = 16 * MIB
 
 
 @dataclass(frozen=True)

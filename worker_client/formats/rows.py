@@ -1,0 +1,151 @@
+"""The rows of one sheet, streamed: the plain scanner where it can, expat everywhere else, the same cells from both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from worker_client.formats.cells import COLUMNS, LAST_COLUMN, Cell, CellMaker, Grid, Row
+from worker_client.formats.container import Package, corrupt, too_large
+from worker_client.formats.markup import Feeder, local, make_parser
+from worker_client.formats.plain import ROWS, Irregular, bodies, decode, is_plain
+from worker_client.formats.terms import Limits
+
+ROW_TAG = re.compile(rb'\s*<row r="(\d+)"[^<>/]*>')
+CELL_TAG = re.compile(
+    rb'<c r="([A-Z]{1,3})\d+"(?: s="(\d+)")?(?: t="(s|n|str|b|e|d|inlineStr)")?'
+    rb'(?:/>|><v>([^<]+)</v></c>|><is><t(?: xml:space="preserve")?>([^<]+)</t></is></c>)'
+)
+EMPTY_TAGS, VALUE_TAGS, INLINE_TAGS = 1, 4, 6
+
+
+def read_rows(package: Package, part: str, maker: CellMaker, limits: Limits) -> Iterator[Row]:
+    """Rows in sheet order with their numbers; rows without cells may be left out. Raises SheetRefused."""
+    last = 0
+    try:
+        grid = Grid(limits)
+        for body in bodies(package.chunks(part), part, ROWS):
+            rows = plain_rows(body, maker, grid)
+            if rows is None:
+                rows = list(parse_rows([b"<sheetData>", body, b"</sheetData>"], part, maker, grid, limits))
+            for row in rows:
+                last = row[0]
+                yield row
+    except Irregular:
+        # Row numbers only grow, so the last one given says where to go on.
+        for row in parse_rows(package.chunks(part), part, maker, Grid(limits), limits):
+            if row[0] > last:
+                yield row
+
+
+def plain_rows(body: bytes, maker: CellMaker, grid: Grid) -> list[Row] | None:
+    """The rows of a body written plainly, or None (and `grid` as it was) when some are not."""
+    if not is_plain(body):
+        return None
+    before = grid.row, grid.cells
+    rows: list[Row] = []
+    tags = 0
+    for piece in body.split(b"</row>")[:-1]:
+        opening = ROW_TAG.match(piece)
+        if opening is None:
+            break
+        found: list[tuple[bytes, ...]] = CELL_TAG.findall(piece, opening.end())
+        cells: dict[int, Cell] = {}
+        tags += 2
+        for letters, style, kind, value, inline in found:
+            if value:
+                tags += VALUE_TAGS
+                cells[COLUMNS[letters.decode()]] = (
+                    maker.strings[int(value)]
+                    if kind == b"s" and value.isdigit() and int(value) < len(maker.strings)
+                    else maker.make(kind.decode(), style.decode(), decode(value))
+                )
+            elif inline:
+                tags += INLINE_TAGS
+                cells[COLUMNS[letters.decode()]] = maker.text(decode(inline))
+            else:
+                tags += EMPTY_TAGS
+        grid.count_cells(len(found))
+        rows.append((grid.enter_row(opening[1].decode()), cells))
+    if tags != body.count(b"<"):
+        grid.row, grid.cells = before
+        return None
+    return rows
+
+
+def parse_rows(chunks: Iterable[bytes], part: str, maker: CellMaker, grid: Grid, limits: Limits) -> Iterator[Row]:
+    """The same rows by expat, for any XML."""
+    parser = make_parser()
+    handler = _RowHandler(maker, grid, limits)
+    parser.StartElementHandler = handler.start
+    parser.EndElementHandler = handler.end
+    parser.CharacterDataHandler = handler.characters
+    feeder = Feeder(parser, part)
+    for chunk in chunks:
+        feeder.feed(chunk)
+        yield from handler.rows
+        handler.rows.clear()
+    feeder.feed(b"", final=True)
+
+
+class _RowHandler:
+    """Collects rows from expat's calls. A cell's text is its `<v>`, or every `<t>` of its `<is>` but phonetic ones."""
+
+    def __init__(self, maker: CellMaker, grid: Grid, limits: Limits) -> None:
+        self.rows: list[Row] = []
+        self._maker, self._grid, self._limits = maker, grid, limits
+        self._number = 0
+        self._cells: dict[int, Cell] = {}
+        self._column = 0
+        self._kind = self._style = ""
+        self._formula = self._reading = False
+        self._phonetic = 0
+        self._value: list[str] = []
+        self._row_chars = 0
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        if ":" in name:
+            name = local(name)
+        if name == "c":
+            letters = attributes.get("r", "").rstrip("0123456789")
+            self._column = COLUMNS[letters] if letters else self._column + 1
+            self._kind, self._style = attributes.get("t", "n"), attributes.get("s", "")
+            self._formula = False
+        elif name in ("v", "t"):
+            self._reading = not self._phonetic
+        elif name == "f":
+            self._formula = True
+        elif name == "rPh":
+            self._phonetic += 1
+        elif name == "row":
+            self._number = self._grid.enter_row(attributes.get("r", ""))
+            self._cells = {}
+            self._column = self._row_chars = 0
+
+    def characters(self, data: str) -> None:
+        if self._reading:
+            self._value.append(data)
+            self._row_chars += len(data)
+            if self._row_chars > self._limits.max_row_bytes:
+                raise too_large("characters in one row", self._limits.max_row_bytes)
+
+    def end(self, name: str) -> None:
+        if ":" in name:
+            name = local(name)
+        if name in ("v", "t"):
+            self._reading = False
+        elif name == "c":
+            self._end_cell()
+        elif name == "rPh":
+            self._phonetic -= 1
+        elif name == "row":
+            self.rows.append((self._number, self._cells))
+
+    def _end_cell(self) -> None:
+        self._grid.count_cells(1)
+        if self._column > LAST_COLUMN:
+            raise corrupt("a cell lies beyond Excel's last column")
+        raw = "".join(self._value)
+        self._value.clear()
+        if raw or self._formula:
+            self._cells[self._column] = self._maker.make(self._kind, self._style, raw, self._formula)
