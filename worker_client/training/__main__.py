@@ -1,0 +1,78 @@
+"""`python -m worker_client.training WORKSPACE`: spec.json in, spool and outcome.json out, a ChildExit as exit code."""
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+
+from worker_client.errors import ChildExit, Stopped
+from worker_client.protocol import Outcome, TrainingSpec
+from worker_client.spool import Spool
+from worker_client.training.faults import explain
+from worker_client.training.log_lines import route_logs
+from worker_client.workspace import Workspace
+
+logger = logging.getLogger("worker_client.training")
+
+
+def main(argv: list[str]) -> int:
+    """Run the attempt of one workspace."""
+    if len(argv) != 1 or not (Path(argv[0]) / "spec.json").is_file():
+        print("usage: python -m worker_client.training WORKSPACE (a folder with spec.json)", file=sys.stderr)
+        return 2
+    # Ctrl-C reaches the whole process group; the parent decides what it means.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    workspace = Workspace(Path(argv[0]))
+    spool = Spool(workspace.spool_path)
+    try:
+        return _attempt(workspace, spool)
+    finally:
+        spool.close()
+
+
+def _attempt(workspace: Workspace, spool: Spool) -> int:
+    route_logs(spool)
+    try:
+        spec = workspace.read_spec()
+        _prepare_process(spec)
+        # Imported late: torch must see the device that was chosen, and a bad spec must not wait for it.
+        from worker_client.training.attempt import run_attempt
+
+        outcome, code = run_attempt(spec, workspace, spool), ChildExit.COMPLETED
+    except Stopped as stopped:
+        logger.info("Stopped as asked (%s)", stopped)
+        outcome, code = Outcome("stopped", reason=str(stopped)), ChildExit.STOPPED
+    except Exception as problem:
+        outcome, code = _failure(problem)
+    workspace.write_outcome(outcome)
+    return code
+
+
+def _failure(problem: Exception) -> tuple[Outcome, ChildExit]:
+    failure = explain(problem)
+    logger.error("%s", failure.message)
+    foreseen = failure is problem and problem.__cause__ is None
+    trace = "" if foreseen else "".join(traceback.format_exception(problem))
+    return Outcome("failed", reason=failure.reason, message=failure.message, traceback=trace), ChildExit.of(
+        failure.reason
+    )
+
+
+def _prepare_process(spec: TrainingSpec) -> None:
+    """The environment of libraries, before they are imported."""
+    os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"})
+    # The tokenizer's threads and the data loader's forks do not mix; we fork nothing, so the threads may stay.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if spec.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+    elif "RANK" not in os.environ:
+        # One process, one GPU: with several in sight the Trainer would silently spread every batch over them.
+        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+        wanted = int(spec.device.removeprefix("cuda:")) if spec.device.startswith("cuda:") else 0
+        os.environ["CUDA_VISIBLE_DEVICES"] = seen[wanted] if seen[0] and wanted < len(seen) else str(wanted)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

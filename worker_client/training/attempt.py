@@ -1,0 +1,242 @@
+"""One attempt from the sheet to the model directory: the order of things; each thing is in a room of its own."""
+
+import hashlib
+import json
+import logging
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import set_seed
+
+from worker_client.errors import FailureReason, Stopped
+from worker_client.protocol import Outcome, TrainingSpec
+from worker_client.spool import Spool
+from worker_client.training import checkpoints, environment, narration, trainer
+from worker_client.training.base_models import BaseModel, load_base_model
+from worker_client.training.callbacks import SaveByClock, StopOnRequest, Telemetry, epoch_points
+from worker_client.training.data import Parts, load_records, split_records, verify_sha256
+from worker_client.training.encoding import Encoded
+from worker_client.training.export import export_model
+from worker_client.training.faults import explain
+from worker_client.training.framing import Frame, frame_for
+from worker_client.training.hyperparameters import Hyperparameters
+from worker_client.training.log_lines import quieten_transformers
+from worker_client.training.progress import Progress
+from worker_client.training.task import Decoded, Task
+from worker_client.training.tasks import task_for
+from worker_client.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that the training needs."""
+
+    spec: TrainingSpec
+    hyper: Hyperparameters
+    task: Task
+    parts: Parts
+    base: BaseModel
+    frame: Frame
+    encoded: dict[str, Encoded]
+    recipe: environment.Recipe
+
+
+def run_attempt(spec: TrainingSpec, workspace: Workspace, spool: Spool) -> Outcome:
+    """Train, score, export. Raises TrainingFailed, or Stopped when the parent asked for it."""
+    quieten_transformers()
+    progress = Progress(spool)
+    prepared = _prepare(spec, workspace, progress)
+    engine = _engine(prepared, workspace, spool, progress)
+    try:
+        _train(engine, prepared)
+        return _finish(engine, prepared, workspace, spool, progress)
+    except RuntimeError as problem:
+        # Here is known what did not fit; everything else is explained by the caller.
+        failure = explain(problem, batch=_batch_words(engine, prepared))
+        raise (failure if failure.reason == FailureReason.OUT_OF_MEMORY else problem) from problem
+
+
+def _prepare(spec: TrainingSpec, workspace: Workspace, progress: Progress) -> Prepared:
+    progress.phase("loading")
+    hyper = Hyperparameters.from_spec(spec.hyperparameters)
+    recipe = environment.choose_recipe(spec.device, hyper.precision)
+    verify_sha256(Path(spec.dataset_path), spec.dataset_sha256)
+    parts = split_records(load_records(spec), train_share=hyper.train_split, seed=spec.seed)
+    task = task_for(spec.task_type, spec.labels)
+    narration.parts(task, parts)
+    set_seed(spec.seed)
+    base = load_base_model(spec, task, parts.train)
+    frame = _frame(hyper, base)
+    progress.phase("tokenizing")
+    _stop_if_asked(workspace)
+    encoded = {name: task.encode(getattr(parts, name), base.tokenizer, frame) for name in PARTS}
+    narration.encoded(encoded, frame)
+    encoded.update({name: encoded[name].by_length() for name in ("validation", "test")})
+    return Prepared(spec, hyper, task, parts, base, frame, encoded, recipe)
+
+
+def _frame(hyper: Hyperparameters, base: BaseModel) -> Frame:
+    length = min(hyper.max_length, base.limit)
+    if length < hyper.max_length:
+        logger.info("max_length %d is more than the base model reads: %d is used", hyper.max_length, length)
+    frame = frame_for(base.tokenizer, max_length=length, long_text=hyper.long_text, window_stride=hyper.window_stride)
+    if hyper.long_text == "windows" and frame.overlap < hyper.window_stride:
+        logger.info(
+            "window_stride %d does not fit into windows of %d: %d is used",
+            hyper.window_stride,
+            frame.capacity,
+            frame.overlap,
+        )
+    return frame
+
+
+def _engine(prepared: Prepared, workspace: Workspace, spool: Spool, progress: Progress) -> trainer.EncoderTrainer:
+    spec, hyper, task = prepared.spec, prepared.hyper, prepared.task
+    arguments = trainer.training_arguments(
+        hyper,
+        seed=spec.seed,
+        recipe=prepared.recipe,
+        output_dir=spec.checkpoints_dir,
+        largest_batch=spec.device_batch_size,
+    )
+    narration.recipe(prepared.recipe, arguments, spec)
+    return trainer.build_trainer(
+        model=prepared.base.model,
+        arguments=arguments,
+        hyper=hyper,
+        callbacks=[Telemetry(spool, progress), SaveByClock(hyper.save_every_minutes), StopOnRequest(workspace)],
+        task=task,
+        train=prepared.encoded["train"],
+        validation=(prepared.parts.validation, prepared.encoded["validation"]),
+        weight=trainer.class_weight(hyper, task, prepared.parts.train),
+        fingerprint=_fingerprint(prepared),
+        tokenizer=prepared.base.tokenizer,
+    )
+
+
+def _train(engine: trainer.EncoderTrainer, prepared: Prepared) -> None:
+    """From the newest usable checkpoint, or from the start; ends with the best weights loaded."""
+    root = Path(prepared.spec.checkpoints_dir)
+    found = checkpoints.newest_usable(root, engine.fingerprint)
+    dropped = checkpoints.drop_others(root, found.path if found else None, engine.fingerprint)
+    if dropped:
+        logger.warning("Checkpoints that are damaged or of other settings were dropped: %s", ", ".join(dropped))
+    if found is None:
+        engine.train()
+        return
+    logger.info("Going on from the checkpoint of step %d", found.step)
+    if found.stopped_early:
+        # Early stopping had ended it before the model was exported: no epoch may be added.
+        engine.args.num_train_epochs = round(found.state["epoch"])
+    engine.train(resume_from_checkpoint=str(found.path))
+
+
+def _finish(
+    engine: trainer.EncoderTrainer, prepared: Prepared, workspace: Workspace, spool: Spool, progress: Progress
+) -> Outcome:
+    _stop_if_asked(workspace)
+    progress.phase("evaluating")
+    state, spec, parts = engine.state, prepared.spec, prepared.parts
+    decoded = engine.score(parts.test, prepared.encoded["test"])
+    metrics = _test_metrics(prepared, decoded)
+    best_step, best_epoch = _best(state)
+    spool.append_metrics(epoch=best_epoch, step=best_step, split="test", values=metrics)
+    narration.result(metrics, best_epoch)
+    progress.phase("saving")
+    facts = _facts(engine, prepared, decoded, metrics, best_epoch)
+    digest = export_model(
+        spec=spec,
+        task=prepared.task,
+        model=engine.model,
+        tokenizer=prepared.base.tokenizer,
+        predictions=prepared.task.prediction_table(parts.test, decoded),
+        facts=facts,
+    )
+    logger.info("The model is in %s", spec.model_dir)
+    return Outcome(
+        "completed",
+        metrics=metrics,
+        best_epoch=best_epoch,
+        model_path=spec.model_dir,
+        model_sha256=digest,
+        report=facts["report"],
+        environment=facts["environment"],
+    )
+
+
+def _test_metrics(prepared: Prepared, decoded: Decoded) -> dict[str, float]:
+    """Flat figures of the test part, and those of the majority class on the same rows."""
+    task, parts = prepared.task, prepared.parts
+    baseline = task.baseline(parts.train, parts.test)
+    return {
+        "loss": decoded.loss,
+        **task.figures(parts.test, decoded),
+        "baseline_f1": baseline["f1"],
+        "baseline_accuracy": baseline["accuracy"],
+    }
+
+
+def _facts(
+    engine: trainer.EncoderTrainer, prepared: Prepared, decoded: Decoded, metrics: dict[str, float], best_epoch: float
+) -> dict[str, Any]:
+    """What the card, the reports and the server are told of the model."""
+    report = {
+        **prepared.task.report(prepared.parts.test, decoded),
+        "split_sizes": prepared.parts.sizes(),
+        "split_digest": prepared.parts.digest,
+        "truncated_share": {name: round(prepared.encoded[name].cut_share, 6) for name in PARTS},
+        "lost_words": {name: prepared.encoded[name].lost_words for name in PARTS},
+    }
+    described = {
+        **environment.describe(prepared.spec, prepared.recipe),
+        "device_batch_size": engine.args.per_device_train_batch_size,
+        "gradient_accumulation": engine.args.gradient_accumulation_steps,
+    }
+    return {
+        "metrics": metrics,
+        "report": report,
+        "environment": described,
+        "epochs": epoch_points(engine.state.log_history),
+        "best_epoch": best_epoch,
+        "hyperparameters": asdict(prepared.hyper),
+        "max_length": prepared.frame.max_length,
+        "cut_share": prepared.encoded["train"].cut_share,
+    }
+
+
+def _best(state: Any) -> tuple[int, float]:
+    """Step and epoch of the weights that were chosen."""
+    step = state.best_global_step or state.global_step
+    epochs = [entry["epoch"] for entry in state.log_history if entry["step"] == step and "eval_loss" in entry]
+    return step, float(epochs[-1] if epochs else state.epoch)
+
+
+def _fingerprint(prepared: Prepared) -> str:
+    """What must be equal for a checkpoint to be of this run. How a batch is split over steps need not be."""
+    spec = prepared.spec
+    facts = [
+        spec.dataset_sha256,
+        spec.task_type,
+        spec.labels,
+        spec.base_model,
+        spec.base_model_revision,
+        spec.seed,
+        prepared.parts.digest,
+        asdict(prepared.hyper),
+    ]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def _batch_words(engine: trainer.EncoderTrainer, prepared: Prepared) -> str:
+    rows = engine.args.per_device_train_batch_size
+    return f"{rows} rows of up to {prepared.frame.max_length} sub-tokens at once"
+
+
+def _stop_if_asked(workspace: Workspace) -> None:
+    if reason := workspace.stop_reason():
+        raise Stopped(reason)

@@ -1,0 +1,154 @@
+"""The model and tokenizer that a run starts from. Nothing is fetched here: the parent did, or tiny-bert is made."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worker_client.errors import FailureReason, TrainingFailed
+from worker_client.formats import Record
+from worker_client.protocol import BUILTIN_TINY_BERT, TrainingSpec
+from worker_client.training.task import Task
+
+logger = logging.getLogger(__name__)
+
+VOCABULARY_SIZE = 4_000
+TINY_BERT = {
+    "hidden_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "intermediate_size": 512,
+    "max_position_embeddings": 512,
+}
+UNKNOWN = "[UNK]"
+SPECIAL_TOKENS = ["[PAD]", UNKNOWN, "[CLS]", "[SEP]", "[MASK]"]
+MOST_UNKNOWN = 0.2  # share of [UNK] in a sample beyond which a tokenizer does not fit the texts
+SAMPLE_RECORDS = 200
+UNLIMITED = 1_000_000  # tokenizers without a limit of their own say 1e30
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """Ready to train: a classification head with the task's labels on top."""
+
+    model: Any
+    tokenizer: Any
+    limit: int  # longest input in sub-tokens
+
+
+def load_base_model(spec: TrainingSpec, task: Task, train: Sequence[Record]) -> BaseModel:
+    """Build tiny-bert from the training texts, or load the folder that the parent prepared.
+
+    Raises TrainingFailed(base_model_unavailable) when the folder is missing or cannot be loaded.
+    """
+    tokenizer = _tiny_tokenizer(task, train) if spec.base_model == BUILTIN_TINY_BERT else _load_tokenizer(spec)
+    model = _tiny_model(task, len(tokenizer)) if spec.base_model == BUILTIN_TINY_BERT else _load_model(spec, task)
+    _check_unknown(tokenizer, task, train)
+    return BaseModel(model, tokenizer, min(_position_limit(model), _tokenizer_limit(tokenizer)))
+
+
+def label_maps(task: Task) -> dict[str, Any]:
+    """`id2label` and `label2id` in the order of the dataset; labels without rows stay."""
+    return {"id2label": dict(enumerate(task.labels)), "label2id": dict(task.ids)}
+
+
+def _tiny_tokenizer(task: Task, train: Sequence[Record]) -> Any:
+    from transformers import BertTokenizer
+
+    # Handed over as a dict: a `vocab_file` is silently ignored by transformers 5 and every word becomes [UNK].
+    return BertTokenizer(vocab=_learn_vocabulary(task.text_of(record) for record in train), do_lower_case=False)
+
+
+def _learn_vocabulary(texts: Iterator[str]) -> dict[str, int]:
+    """A WordPiece vocabulary, most frequent pieces first; the same texts give the same vocabulary."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
+
+    learner = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+    learner.normalizer = normalizers.BertNormalizer(lowercase=False)
+    learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    trainer = trainers.WordPieceTrainer(
+        vocab_size=VOCABULARY_SIZE, special_tokens=SPECIAL_TOKENS, min_frequency=2, show_progress=False
+    )
+    # Sorted: equal counts are ranked by first sight, which must not depend on the order of the rows.
+    learner.train_from_iterator(sorted(set(texts)), trainer)
+    return dict(sorted(learner.get_vocab().items(), key=lambda item: item[1]))
+
+
+def _tiny_model(task: Task, vocabulary_size: int) -> Any:
+    import transformers
+
+    config = transformers.BertConfig(vocab_size=vocabulary_size, pad_token_id=0, **TINY_BERT, **label_maps(task))
+    return getattr(transformers, task.auto_class).from_config(config)
+
+
+def _load_tokenizer(spec: TrainingSpec) -> Any:
+    from transformers import AutoTokenizer
+
+    folder = _folder(spec)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    except Exception as problem:
+        raise _unavailable(spec, f"its tokenizer cannot be loaded ({type(problem).__name__})") from problem
+    if not tokenizer.is_fast:
+        raise _unavailable(spec, "it has no fast tokenizer")
+    return tokenizer
+
+
+def _load_model(spec: TrainingSpec, task: Task) -> Any:
+    import torch
+    import transformers
+
+    try:
+        return getattr(transformers, task.auto_class).from_pretrained(
+            _folder(spec),
+            local_files_only=True,
+            trust_remote_code=False,
+            dtype=torch.float32,  # master weights; `precision` decides what the arithmetic uses
+            ignore_mismatched_sizes=True,  # a base model that was fine-tuned before brings a head of another size
+            **label_maps(task),
+        )
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as problem:
+        raise _unavailable(spec, f"its weights cannot be loaded ({type(problem).__name__})") from problem
+
+
+def _folder(spec: TrainingSpec) -> Path:
+    if not spec.base_model_dir or not Path(spec.base_model_dir).is_dir():
+        raise _unavailable(spec, "its folder is not there")
+    return Path(spec.base_model_dir)
+
+
+def _unavailable(spec: TrainingSpec, why: str) -> TrainingFailed:
+    return TrainingFailed(
+        FailureReason.BASE_MODEL_UNAVAILABLE,
+        f"Base model {spec.base_model} cannot be used on this worker: {why}. "
+        "Copy it again below --base-models-dir, or let the worker download it.",
+    )
+
+
+def _check_unknown(tokenizer: Any, task: Task, train: Sequence[Record]) -> None:
+    """Raises TrainingFailed when the tokenizer turns the texts into [UNK], which would train on nothing."""
+    sample = [task.text_of(record) for record in train[:SAMPLE_RECORDS]]
+    ids = [piece for row in tokenizer(sample, add_special_tokens=False, verbose=False)["input_ids"] for piece in row]
+    share = ids.count(tokenizer.unk_token_id) / max(len(ids), 1)
+    if share > MOST_UNKNOWN:
+        raise TrainingFailed(
+            FailureReason.BASE_MODEL_UNAVAILABLE,
+            f"The base model's vocabulary does not know {share:.0%} of the pieces of the training texts. "
+            "Choose a base model for Portuguese, or check that its tokenizer files are complete.",
+        )
+
+
+def _position_limit(model: Any) -> int:
+    """Positions of the model less those that RoBERTa's relatives keep for padding (XLM-R: 514 gives 512)."""
+    limit = getattr(model.config, "max_position_embeddings", None) or UNLIMITED
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            return int(limit) - module.padding_idx - 1
+    return int(limit)
+
+
+def _tokenizer_limit(tokenizer: Any) -> int:
+    return int(min(tokenizer.model_max_length, UNLIMITED))

@@ -1,0 +1,159 @@
+"""What happens between steps: figures and progress into the spool, the stop file, saves by the clock."""
+
+import logging
+import math
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from transformers import TrainerCallback
+
+from worker_client.errors import FailureReason, Stopped, TrainingFailed
+from worker_client.spool import Spool
+from worker_client.training.progress import Progress
+from worker_client.workspace import Workspace
+
+logger = logging.getLogger(__name__)
+
+LOSS_LINE_EVERY_S = 15.0
+CANCELLED = "cancelled"
+
+
+class Telemetry(TrainerCallback):
+    """Progress, loss lines and the figures of each epoch."""
+
+    def __init__(self, spool: Spool, progress: Progress) -> None:
+        self.spool = spool
+        self.progress = progress
+        self._began = time.monotonic()
+        self._first_step = 0
+        self._line_due = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Figures of epochs before a resume are said again: the spool is new with each attempt."""
+        self._began, self._first_step = time.monotonic(), state.global_step
+        self._line_due = self._began + LOSS_LINE_EVERY_S
+        self._append_points(state)
+        self.progress.update(now=True, phase="training", step=state.global_step, total_steps=state.max_steps)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A loss is fetched from the device only when a line is due."""
+        now = time.monotonic()
+        self.progress.update(
+            phase="training", epoch=round(state.epoch, 4), step=state.global_step, eta_seconds=self._eta(state, now)
+        )
+        if now >= self._line_due:
+            self._line_due = now + LOSS_LINE_EVERY_S
+            control.should_log = True
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
+        """Raises TrainingFailed(nan_loss) as soon as a loss is not a number."""
+        if "loss" not in logs:
+            return
+        if not math.isfinite(logs["loss"]):
+            raise TrainingFailed(
+                FailureReason.NAN_LOSS,
+                f"The training loss is no longer a number at step {state.global_step}. "
+                "Lower the learning rate, raise warmup_ratio, or use precision fp32.",
+            )
+        logger.info(
+            "Epoch %.2f, step %d of %d: loss %.4f, learning rate %.2e",
+            state.epoch,
+            state.global_step,
+            state.max_steps,
+            logs["loss"],
+            logs.get("learning_rate", 0.0),
+        )
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Evaluation is under way."""
+        self.progress.update(phase="evaluating")
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
+        """The epoch's figures, in one line and in the spool."""
+        self._append_points(state)
+        shown = ", ".join(f"{name.removeprefix('eval_')} {value:.4f}" for name, value in metrics.items())
+        logger.info("Epoch %d of %d, validation: %s", round(state.epoch), args.num_train_epochs, shown)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """A checkpoint lies on the disk."""
+        logger.info("Checkpoint saved at step %d", state.global_step)
+
+    def _append_points(self, state: Any) -> None:
+        for point in epoch_points(state.log_history):
+            self.spool.append_metrics(**point)
+
+    def _eta(self, state: Any, now: float) -> float | None:
+        done = state.global_step - self._first_step
+        if done < 1:
+            return None
+        return round((now - self._began) / done * (state.max_steps - state.global_step), 1)
+
+
+class StopOnRequest(TrainerCallback):
+    """Ends the attempt when the parent asks for it: at once when cancelled, else after a checkpoint."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Save between epochs only by the epoch's own save: a checkpoint before its evaluation would lose it."""
+        reason = self.workspace.stop_reason()
+        if reason == CANCELLED:
+            raise Stopped(reason)
+        if reason and not ends_epoch(args, state):
+            control.should_save = control.should_log = True
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Nobody wants a cancelled run's figures."""
+        if self.workspace.stop_reason() == CANCELLED:
+            raise Stopped(CANCELLED)
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The checkpoint is whole. Raising keeps the Trainer from evaluating a part of an epoch."""
+        if reason := self.workspace.stop_reason():
+            raise Stopped(reason)
+
+
+class SaveByClock(TrainerCallback):
+    """A checkpoint every so many minutes within an epoch."""
+
+    def __init__(self, minutes: float) -> None:
+        self.interval_s = minutes * 60
+        self._due = time.monotonic() + self.interval_s
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The loss is logged first: it must be a number, and a resumed epoch must know its first part."""
+        if self.interval_s and time.monotonic() >= self._due and not ends_epoch(args, state):
+            control.should_save = control.should_log = True
+
+    def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Whoever saved, the clock starts anew."""
+        self._due = time.monotonic() + self.interval_s
+
+
+def ends_epoch(args: Any, state: Any) -> bool:
+    """Whether the step just done was the last of its epoch."""
+    return bool(state.global_step % (state.max_steps // args.num_train_epochs) == 0)
+
+
+def epoch_points(log_history: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Figures per epoch, `train` and `validation`, from the Trainer's history; a resumed epoch is one epoch.
+
+    Train loss: mean over the epoch's steps, each logged loss being the mean since the one before.
+    """
+    points: list[dict[str, Any]] = []
+    total, steps, last, rate = 0.0, 0, 0, 0.0
+    for entry in log_history:
+        if "loss" in entry:
+            total += entry["loss"] * (entry["step"] - last)
+            steps += entry["step"] - last
+            last, rate = entry["step"], entry.get("learning_rate", 0.0)
+        elif "eval_loss" in entry:
+            at = {"epoch": entry["epoch"], "step": entry["step"]}
+            if steps:
+                points.append({**at, "split": "train", "values": {"loss": total / steps, "learning_rate": rate}})
+            figures = {name[5:]: value for name, value in entry.items() if name.startswith("eval_")}
+            points.append({**at, "split": "validation", "values": figures})
+            total, steps = 0.0, 0
+    return points

@@ -1,0 +1,71 @@
+"""Model inputs made of records, and how they are put together in batches."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+IGNORE_INDEX = -100  # a label that the loss leaves out
+TEXTS_PER_CALL = 1_000  # bounded memory, and long enough to keep the tokenizer's threads busy
+
+Feature = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """Features and where they come from.
+
+    owners: the record of each feature. cut: per record, the sub-tokens that no view holds. lost_words: words of
+    token tasks without a sub-token in any view; they are predicted O.
+    """
+
+    features: list[Feature]
+    owners: list[int]
+    cut: list[int]
+    lost_words: int = 0
+
+    def by_length(self) -> "Encoded":
+        """The same, longest first: little padding, and a batch that does not fit fails at once."""
+        order = sorted(range(len(self.features)), key=lambda i: -self.features[i]["length"])
+        return Encoded([self.features[i] for i in order], [self.owners[i] for i in order], self.cut, self.lost_words)
+
+    @property
+    def cut_share(self) -> float:
+        """Share of records of which a part is not read."""
+        return sum(count > 0 for count in self.cut) / len(self.cut) if self.cut else 0.0
+
+
+def in_chunks(items: Sequence[Any]) -> Iterator[list[Any]]:
+    """Slices of TEXTS_PER_CALL items."""
+    for start in range(0, len(items), TEXTS_PER_CALL):
+        yield list(items[start : start + TEXTS_PER_CALL])
+
+
+def pad_ids(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, torch.Tensor]:
+    """`input_ids` and `attention_mask`, padded on the right to the longest row."""
+    longest = max(len(row) for row in rows)
+    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
+    mask = np.zeros((len(rows), longest), dtype=np.int64)
+    for at, row in enumerate(rows):
+        ids[at, : len(row)] = row
+        mask[at, : len(row)] = 1
+    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
+
+
+def pad_labels(rows: Sequence[np.ndarray]) -> torch.Tensor:
+    """Labels per position, IGNORE_INDEX where there is padding."""
+    longest = max(len(row) for row in rows)
+    labels = np.full((len(rows), longest), IGNORE_INDEX, dtype=np.int64)
+    for at, row in enumerate(rows):
+        labels[at, : len(row)] = row
+    return torch.from_numpy(labels)
+
+
+def balanced_weights(counts: np.ndarray) -> np.ndarray:
+    """Weight of each class, n / (classes present * rows of the class): the mean over the rows is 1; absent: 0."""
+    present = counts > 0
+    weights = np.zeros(len(counts))
+    weights[present] = counts.sum() / (present.sum() * counts[present])
+    return weights

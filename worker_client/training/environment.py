@@ -1,0 +1,75 @@
+"""The device and precision of this machine, and how they are described in a run."""
+
+import platform
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from worker_client.errors import FailureReason, TrainingFailed
+from worker_client.protocol import TrainingSpec
+
+AMPERE = 8  # first compute capability with bf16 units
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What the child decided for this machine; it is written into the run."""
+
+    device: str  # cpu or cuda
+    precision: str  # fp32, bf16 or fp16
+
+
+def choose_recipe(device: str, precision: str) -> Recipe:
+    """Map `auto` to what the machine does well. Raises TrainingFailed when a wish cannot be met."""
+    where = _device(device)
+    if precision == "auto":
+        return Recipe(where, _auto_precision(where))
+    if precision == "fp16" and where == "cpu":
+        raise TrainingFailed(
+            FailureReason.INVALID_DATA, "Precision fp16 needs a GPU, this worker has none. Choose auto, fp32 or bf16."
+        )
+    return Recipe(where, precision)
+
+
+def describe(spec: TrainingSpec, recipe: Recipe) -> dict[str, Any]:
+    """Versions and hardware, for the run page and run.json."""
+    import transformers
+
+    cuda = recipe.device == "cuda"
+    return {
+        "worker": spec.worker_name,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "device": torch.cuda.get_device_name() if cuda else _processor(),
+        "cuda": torch.version.cuda if cuda else None,
+        "gpu_memory_bytes": torch.cuda.get_device_properties(0).total_memory if cuda else None,
+        "precision": recipe.precision,
+        "cpu_threads": torch.get_num_threads(),
+    }
+
+
+def _device(wanted: str) -> str:
+    if wanted == "cpu":
+        return "cpu"
+    if torch.cuda.is_available():
+        return "cuda"
+    if wanted == "auto":
+        return "cpu"
+    raise TrainingFailed(
+        FailureReason.INTERNAL_ERROR,
+        f"The worker was started with --device {wanted}, but torch {torch.__version__} sees no CUDA GPU. "
+        "Run `python -m worker_client doctor` on it.",
+    )
+
+
+def _auto_precision(device: str) -> str:
+    if device == "cpu":
+        return "fp32"
+    return "bf16" if torch.cuda.get_device_capability()[0] >= AMPERE else "fp16"
+
+
+def _processor() -> str:
+    return f"CPU {platform.processor() or platform.machine()}"

@@ -1,0 +1,39 @@
+"""The order of the training rows: drawn by seed and epoch, so that a resumed run sees the same batches."""
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch.utils.data import Sampler
+
+BATCHES_PER_POOL = 50  # rows are sorted by length within a random pool of so many batches: little padding, still random
+
+
+class LengthGroupedOrder(Sampler[int]):
+    """Random rows whose neighbours have similar lengths. The same (seed, epoch) always gives the same order.
+
+    The library's own length grouping draws from the global generator: resumed in mid-epoch it would train on
+    other batches than the uninterrupted run.
+    """
+
+    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int) -> None:
+        self.lengths = torch.as_tensor(lengths)
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Epochs are counted from 0."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        shuffled = torch.randperm(len(self.lengths), generator=generator)
+        pools = shuffled.split(self.batch_size * BATCHES_PER_POOL)
+        rows = torch.cat([pool[self.lengths[pool].argsort(descending=True, stable=True)] for pool in pools])
+        full = len(rows) // self.batch_size * self.batch_size
+        batches = rows[:full].view(-1, self.batch_size)
+        mixed = batches[torch.randperm(len(batches), generator=generator)].flatten()
+        return iter([*mixed.tolist(), *rows[full:].tolist()])

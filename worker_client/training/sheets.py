@@ -1,0 +1,40 @@
+"""Writing .xlsx: every string is text, whatever it begins with."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from openpyxl import Workbook
+from openpyxl.cell import WriteOnlyCell
+from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
+
+MAX_CELL_CHARS = 32_767  # Excel's own
+
+
+class SheetWriter:
+    """A workbook written row by row, with bounded memory. Call `save` once."""
+
+    def __init__(self) -> None:
+        self._book = Workbook(write_only=True)
+        self.shortened = 0  # cells whose text was longer than Excel holds
+
+    def add_sheet(self, title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """One sheet: header, then rows of strings, numbers or None."""
+        sheet = self._book.create_sheet(title)
+        sheet.append([self._cell(sheet, name) for name in header])
+        for row in rows:
+            sheet.append([self._cell(sheet, value) for value in row])
+
+    def save(self, path: Path) -> None:
+        """Write the file."""
+        self._book.save(path)
+
+    def _cell(self, sheet: Any, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if len(value) > MAX_CELL_CHARS:
+            self.shortened += 1
+        cell = WriteOnlyCell(sheet, value=ILLEGAL_CHARACTERS_RE.sub("", value)[:MAX_CELL_CHARS])
+        # openpyxl makes a formula of what begins with "="; a text of a lawsuit must never be run.
+        cell.data_type = "s"
+        return cell

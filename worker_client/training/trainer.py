@@ -1,0 +1,184 @@
+"""Our names to the library's, and the few places where its Trainer must do otherwise."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from worker_client.formats import Record
+from worker_client.training import checkpoints
+from worker_client.training.encoding import Encoded, balanced_weights
+from worker_client.training.environment import Recipe
+from worker_client.training.hyperparameters import Hyperparameters
+from worker_client.training.ordering import LengthGroupedOrder
+from worker_client.training.task import Decoded, Task
+
+EVALUATION_FACTOR = 2  # without gradients, twice the rows fit
+
+
+class EncoderTrainer(Trainer):
+    """The library's loop with our order of rows, our loss, figures per record, and checkpoints that are sealed."""
+
+    def __init__(
+        self,
+        *,
+        task: Task,
+        train: Encoded,
+        validation: tuple[Sequence[Record], Encoded],
+        weight: np.ndarray | None,
+        fingerprint: str,
+        tokenizer: Any,
+        **arguments: Any,
+    ) -> None:
+        super().__init__(
+            train_dataset=train.features,
+            eval_dataset=validation[1].features,
+            data_collator=partial(task.collate, pad_id=tokenizer.pad_token_id),
+            processing_class=tokenizer,
+            compute_loss_func=task.loss,
+            preprocess_logits_for_metrics=task.compact,
+            **arguments,
+        )
+        self.task = task
+        self.validation = validation
+        self.fingerprint = fingerprint
+        self.weight = None if weight is None else torch.tensor(weight, dtype=torch.float32, device=self.args.device)
+        effective = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        self.order = LengthGroupedOrder(
+            [feature["length"] for feature in train.features], batch_size=effective, seed=self.args.seed
+        )
+
+    def score(self, records: Sequence[Record], encoded: Encoded) -> Decoded:
+        """What the model as it is says about `records`."""
+        compacted = self.predict(encoded.features).predictions
+        return self.task.decode(records, encoded, np.asarray(compacted))
+
+    def evaluate(
+        self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
+    ) -> dict[str, float]:
+        """Figures of the validation part, counted per record and not per feature."""
+        records, encoded = self.validation
+        decoded = self.score(records, encoded)
+        figures = {"loss": decoded.loss, **self.task.figures(records, decoded)}
+        prefixed = {f"{metric_key_prefix}_{name}": value for name, value in figures.items()}
+        self.log(dict(prefixed))
+        self.callback_handler.on_evaluate(self.args, self.state, self.control, prefixed)
+        return prefixed
+
+    def compute_loss(
+        self,
+        model: Any,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """The task's loss on pooled logits; the divisor is the whole effective batch (see Task.loss)."""
+        inputs = dict(inputs)
+        labels = inputs.pop("labels")
+        window_counts = inputs.pop("window_counts", None)
+        logits = self.task.pool(model(**inputs).logits, window_counts)
+        loss = self.task.loss(logits, labels, num_items_in_batch=num_items_in_batch, weight=self.weight)
+        if num_items_in_batch is not None:
+            # Each process holds a part of the batch, and their gradients are averaged: undo that mean.
+            loss = loss * self.accelerator.num_processes
+        return (loss, {"logits": logits}) if return_outputs else loss
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
+        return self.order
+
+    def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler | None:
+        return torch.utils.data.SequentialSampler(eval_dataset)
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
+        checkpoints.unseal(folder)
+        super()._save_checkpoint(model, trial)
+        checkpoints.seal(folder, self.fingerprint)
+        checkpoints.prune(folder.parent, self.state.best_global_step)
+
+
+class OrderOfEpoch(TrainerCallback):
+    """Tells the order which epoch begins, also when a resumed run begins in the middle of one."""
+
+    def __init__(self, order: LengthGroupedOrder) -> None:
+        self.order = order
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """`state.epoch` is a fraction in mid-epoch."""
+        self.order.set_epoch(int(state.epoch or 0))
+
+
+def device_batch(effective: int, largest: int | None) -> tuple[int, int]:
+    """Rows per device batch and how many of them make one step: their product is `effective`, exactly.
+
+    largest: what fits on the device, where that is known. The device batch is the largest divisor within it.
+    """
+    fits = min(effective, largest or effective)
+    size = next(size for size in range(fits, 0, -1) if effective % size == 0)
+    return size, effective // size
+
+
+def training_arguments(
+    hyper: Hyperparameters, *, seed: int, recipe: Recipe, output_dir: str, largest_batch: int | None
+) -> TrainingArguments:
+    """Our hyperparameters in the library's words."""
+    size, accumulation = device_batch(hyper.batch_size, largest_batch)
+    return TrainingArguments(
+        output_dir=output_dir,
+        per_device_train_batch_size=size,
+        gradient_accumulation_steps=accumulation,
+        per_device_eval_batch_size=size * EVALUATION_FACTOR,
+        num_train_epochs=hyper.epochs,
+        learning_rate=hyper.learning_rate,
+        weight_decay=hyper.weight_decay,
+        warmup_steps=hyper.warmup_ratio,  # below 1 it is a share of all steps
+        lr_scheduler_type=hyper.lr_scheduler,
+        bf16=recipe.precision == "bf16",
+        fp16=recipe.precision == "fp16",
+        **_recomputation(hyper),
+        use_cpu=recipe.device == "cpu",
+        dataloader_pin_memory=recipe.device == "cuda",
+        seed=seed,
+        data_seed=seed,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        logging_strategy="epoch",
+        load_best_model_at_end=True,
+        metric_for_best_model=hyper.metric_for_best,
+        greater_is_better=hyper.metric_for_best != "loss",
+        restore_callback_states_from_checkpoint=True,
+        logging_nan_inf_filter=False,  # a loss that is not a number must be seen
+        eval_accumulation_steps=16,  # outputs leave the GPU as one goes
+        remove_unused_columns=False,
+        label_names=["labels"],
+        disable_tqdm=True,
+        report_to="none",
+    )
+
+
+def _recomputation(hyper: Hyperparameters) -> dict[str, bool]:
+    """Gradient checkpointing under the name that the installed library has for it."""
+    names = TrainingArguments.__dataclass_fields__
+    name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
+    return {name: True} if hyper.gradient_checkpointing else {}
+
+
+def build_trainer(
+    *, model: Any, arguments: TrainingArguments, hyper: Hyperparameters, callbacks: list[Any], **own: Any
+) -> EncoderTrainer:
+    """A trainer with early stopping where it is asked for."""
+    if hyper.early_stopping_patience:
+        callbacks = [*callbacks, EarlyStoppingCallback(early_stopping_patience=hyper.early_stopping_patience)]
+    trainer = EncoderTrainer(model=model, args=arguments, callbacks=callbacks, **own)
+    trainer.remove_callback(PrinterCallback)  # the spool has the lines
+    trainer.add_callback(OrderOfEpoch(trainer.order))
+    return trainer
+
+
+def class_weight(hyper: Hyperparameters, task: Task, train: Sequence[Record]) -> np.ndarray | None:
+    """Weights of the labels, or None for `class_weights: none`."""
+    return balanced_weights(task.label_counts(train)) if hyper.class_weights == "balanced" else None
