@@ -90,6 +90,7 @@ class Run(models.Model):
     best_epoch = models.FloatField(_("best epoch"), null=True)
     failure_reason = models.CharField(_("failure reason"), max_length=32, choices=FailureReason.choices, blank=True)
     error = models.TextField(_("error"), blank=True)
+    traceback = models.TextField(_("traceback"), blank=True)
     report = models.JSONField(_("report"), default=dict)
     environment = models.JSONField(_("environment"), default=dict)
     reproduced_from = models.ForeignKey(

@@ -189,7 +189,15 @@ def complete_job(*, job_id: int, attempt: int, worker: Worker, result: Result, n
 
 
 def fail_job(
-    *, job_id: int, attempt: int, worker: Worker, reason: FailureReason, message: str, retryable: bool, now: datetime
+    *,
+    job_id: int,
+    attempt: int,
+    worker: Worker,
+    reason: FailureReason,
+    message: str,
+    now: datetime,
+    retryable: bool = True,
+    traceback: str = "",
 ) -> Job:
     """End the attempt without a model: back to the queue where another try may help, else `failed`.
 
@@ -201,7 +209,7 @@ def fail_job(
         if current is None:
             return _answered_before(job_id, attempt, worker, AttemptOutcome.FAILED)
         retry = retryable and reason in RETRIED_REASONS
-        transition = _after_loss(current, actor_of(worker), reason, message, retry=retry)
+        transition = _after_loss(current, actor_of(worker), reason, message, retry=retry, traceback=traceback)
         job = apply(held, lost(transition), now=now)
         if job is None:
             raise _lease_lost(job_id, attempt)
@@ -238,7 +246,9 @@ def _release(job: Job, worker: Worker, reason: ReleaseReason) -> Transition:
     return Transition(Status.PENDING, actor, reason)
 
 
-def _after_loss(job: Job, actor: str, reason: str, message: str, *, retry: bool, event: str = "") -> Transition:
+def _after_loss(
+    job: Job, actor: str, reason: str, message: str, *, retry: bool, event: str = "", traceback: str = ""
+) -> Transition:
     """Where a job goes when an attempt ended without a result: cancelled if asked for, queue if worth it, failed."""
     if job.cancel_requested_at is not None and retry:
         return Transition(Status.CANCELLED, actor, event or reason)
@@ -246,7 +256,8 @@ def _after_loss(job: Job, actor: str, reason: str, message: str, *, retry: bool,
         return Transition(Status.PAUSED, actor, event or reason)
     if retry and _has_budget(job):
         return Transition(Status.PENDING, actor, event or reason)
-    return Transition(Status.FAILED, actor, event or reason, {"failure_reason": reason, "error": message})
+    told = {"failure_reason": reason, "error": message, "traceback": traceback}
+    return Transition(Status.FAILED, actor, event or reason, told)
 
 
 def _has_budget(job: Job) -> bool:

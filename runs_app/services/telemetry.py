@@ -25,7 +25,7 @@ def record_progress(*, job: Job, progress: dict[str, Any], now: datetime) -> Non
     held.update(**values, progress_message=progress.get("message") or "", progress_at=now)
 
 
-def record_metrics(*, job: Job, points: list[dict[str, Any]], now: datetime) -> Ingested:
+def record_metrics(*, job: Job, points: list[dict[str, Any]]) -> Ingested:
     """Add figures; the key is (run, split, step), so a repeat or a resumed epoch adds nothing."""
     before = EpochMetric.objects.filter(run=job.run_id).count()
     rows = [

@@ -1,0 +1,37 @@
+"""A sheet that cannot be used is a 422; one that is too long for the wire is a 413."""
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+from rest_framework import status
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from config.api import CodedError
+from datasets_app.services import DatasetInvalid, UploadTooLarge
+
+
+class SheetsAPIView(APIView):
+    """A view whose services may refuse a sheet."""
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """See the module."""
+        return super().handle_exception(translate(exc))
+
+
+def translate(error: Exception) -> Exception:
+    """The API's exception for a service's, or the same one when it is none of ours."""
+    if isinstance(error, UploadTooLarge):
+        return too_large()
+    if isinstance(error, DatasetInvalid):
+        extra = {"valid": False, "error_count": error.error_count, "errors": error.errors}
+        unprocessable = status.HTTP_422_UNPROCESSABLE_ENTITY
+        return CodedError(code=error.code, detail=error.detail, status_code=unprocessable, extra=extra)
+    return error
+
+
+def too_large() -> CodedError:
+    """413 with the limit in words."""
+    detail = _("The file is larger than %(limit)d MB, the most that this server accepts.") % {
+        "limit": settings.MAX_UPLOAD_MB
+    }
+    return CodedError(code="too_large", detail=detail, status_code=status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)

@@ -1,0 +1,61 @@
+"""Datasets on the wire."""
+
+from typing import Any
+
+from django.utils.translation import gettext_lazy as _
+from rest_framework import serializers
+
+from datasets_app.models import Dataset, TaskType
+from datasets_app.services import SheetChoice
+
+
+class SheetSerializer(serializers.Serializer[Any]):
+    """A file and how to read it; what is left out is found by the reader."""
+
+    file = serializers.FileField(allow_empty_file=True, help_text=_("An .xlsx workbook."))
+    task_type = serializers.ChoiceField(choices=TaskType.choices, required=False, allow_blank=True, default="")
+    sheet = serializers.CharField(max_length=100, required=False, allow_blank=True, default="", trim_whitespace=False)
+    text_column = serializers.CharField(max_length=1000, required=False, allow_blank=True, default="")
+    label_column = serializers.CharField(max_length=1000, required=False, allow_blank=True, default="")
+    tokens_column = serializers.CharField(max_length=1000, required=False, allow_blank=True, default="")
+    tags_column = serializers.CharField(max_length=1000, required=False, allow_blank=True, default="")
+    repair_bio = serializers.BooleanField(required=False, default=False)
+
+    def choice(self) -> SheetChoice:
+        """The validated parameters, without the file."""
+        names = SheetChoice.__dataclass_fields__
+        return SheetChoice(**{name: self.validated_data[name] for name in names})
+
+
+class UploadSerializer(SheetSerializer):
+    """The same with a name to keep it by."""
+
+    name = serializers.CharField(max_length=200)
+    description = serializers.CharField(max_length=10_000, required=False, allow_blank=True, default="")
+
+
+class DatasetSerializer(serializers.ModelSerializer[Dataset]):
+    """A stored dataset."""
+
+    sha256 = serializers.CharField(source="sha256_hash")
+    created_by = serializers.CharField(source="created_by.username", default=None)
+
+    class Meta:
+        model = Dataset
+        fields = [
+            "id",
+            "name",
+            "description",
+            "task_type",
+            "sha256",
+            "size_bytes",
+            "original_filename",
+            "sheet",
+            "columns",
+            "repair_bio",
+            "num_rows",
+            "labels",
+            "report",
+            "created_by",
+            "created_at",
+        ]

@@ -1,0 +1,42 @@
+"""`manage.py import_dataset FILE.xlsx --name NAME ...`"""
+
+from typing import Any
+
+from django.conf import settings
+from django.core.files import File
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from datasets_app.management.sheet_arguments import add_sheet_arguments, choice_of, existing_file
+from datasets_app.services import DatasetInvalid, UploadTooLarge, import_dataset
+
+
+class Command(BaseCommand):
+    """Validates and stores a sheet as the upload does; prints the dataset's id, alone on stdout."""
+
+    help = "Import an Excel sheet as a dataset and print its id."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """The file, its name, and how to read it."""
+        add_sheet_arguments(parser)
+        parser.add_argument("--name", required=True)
+        parser.add_argument("--description", default="")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """Prints every error of an invalid sheet on stderr. Raises CommandError then (exit 1)."""
+        path = existing_file(options["file"])
+        try:
+            with path.open("rb") as content:
+                dataset, _created = import_dataset(
+                    file=File(content),
+                    filename=path.name,
+                    name=options["name"],
+                    description=options["description"],
+                    choice=choice_of(options),
+                )
+        except UploadTooLarge as error:
+            raise CommandError(f"{path.name} is larger than {settings.MAX_UPLOAD_MB} MB.") from error
+        except DatasetInvalid as error:
+            for fault in error.errors:
+                self.stderr.write(f"{fault['code']}: {fault['message']}")
+            raise CommandError(f"{error.code}: {error.detail}") from error
+        self.stdout.write(str(dataset.pk))

@@ -1,0 +1,188 @@
+"""From an uploaded file to a dataset: hash, check in a child process, save once per content and mapping."""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.files.base import File
+from django.db import IntegrityError, transaction
+
+from datasets_app.checking import check_file
+from datasets_app.messages import refusal_sentence, row_sentence
+from datasets_app.models import Dataset
+from datasets_app.validation import DatasetReport
+from worker_client.formats import Limits, SheetRefused, SheetRequest
+
+INVALID_DATASET = "invalid_dataset"
+MAX_FILENAME_CHARS = 255
+
+
+@dataclass(frozen=True)
+class SheetChoice:
+    """How a person wants the sheet to be read; what is empty is found by the reader."""
+
+    task_type: str = ""
+    sheet: str = ""
+    text_column: str = ""
+    label_column: str = ""
+    tokens_column: str = ""
+    tags_column: str = ""
+    repair_bio: bool = False
+
+    def request(self) -> SheetRequest:
+        """As the reader asks for it."""
+        roles = ("text", "label", "tokens", "tags")
+        columns = {role: value for role in roles if (value := getattr(self, f"{role}_column"))}
+        return SheetRequest(task_type=self.task_type or None, sheet=self.sheet or None, columns=columns)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A sheet that may be stored: its bytes' hash and size, and what was found in it."""
+
+    sha256: str
+    size_bytes: int
+    report: DatasetReport
+
+
+class DatasetInvalid(Exception):
+    """The sheet cannot be used. `code` is the file's, or `invalid_dataset` when rows are at fault."""
+
+    def __init__(self, code: str, detail: str, errors: list[dict[str, Any]], error_count: int) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.detail = detail
+        self.errors = errors
+        self.error_count = error_count
+
+
+class UploadTooLarge(Exception):
+    """More bytes than MAX_UPLOAD_MB."""
+
+
+def check_dataset(*, file: File[bytes], choice: SheetChoice) -> Checked:
+    """The dry run: nothing is stored. Raises DatasetInvalid and UploadTooLarge."""
+    with _on_disk(file) as (path, sha256, size_bytes):
+        return Checked(sha256, size_bytes, _judge(path, choice))
+
+
+def import_dataset(
+    *,
+    file: File[bytes],
+    filename: str,
+    name: str,
+    choice: SheetChoice,
+    description: str = "",
+    user: AbstractBaseUser | None = None,
+) -> tuple[Dataset, bool]:
+    """Check and store a sheet; returns the dataset and whether it is new.
+
+    The same bytes read in the same way are stored once. Raises DatasetInvalid and UploadTooLarge.
+    """
+    with _on_disk(file) as (path, sha256, size_bytes):
+        report = _judge(path, choice)
+        key = _mapping_key(report, choice)
+        known = Dataset.objects.same_as(sha256=sha256, mapping_key=key).first()
+        if known is not None:
+            return known, False
+        dataset = Dataset(
+            name=name,
+            description=description,
+            task_type=report.task_type,
+            sha256_hash=sha256,
+            size_bytes=size_bytes,
+            original_filename=_clean_filename(filename),
+            sheet=report.sheet,
+            columns=dict(report.columns),
+            repair_bio=choice.repair_bio,
+            mapping_key=key,
+            num_rows=report.num_rows,
+            labels=list(report.labels),
+            report=report_json(report),
+            created_by_id=user.pk if user is not None else None,
+        )
+        return _save_once(dataset, path)
+
+
+def report_json(report: DatasetReport) -> dict[str, Any]:
+    """What is kept and shown of a valid sheet: the warnings and the quality part."""
+    whole = report.to_json()
+    return {key: whole[key] for key in ("warnings", "quality") if key in whole}
+
+
+def _judge(path: Path, choice: SheetChoice) -> DatasetReport:
+    limits = Limits(max_rows=settings.MAX_DATASET_ROWS)
+    try:
+        report = check_file(path, choice.request(), repair_bio=choice.repair_bio, limits=limits)
+    except SheetRefused as refused:
+        raise DatasetInvalid(refused.code, refusal_sentence(refused.code, refused.params), [], 0) from refused
+    if not report.valid:
+        raise _rows_at_fault(report)
+    return report
+
+
+def _rows_at_fault(report: DatasetReport) -> DatasetInvalid:
+    errors = [
+        {
+            "sheet": report.sheet,
+            "row": fault["row"],
+            "column": fault["column"],
+            "code": fault["code"],
+            "message": row_sentence(fault["code"], fault["row"], fault["column"], fault.get("params") or {}),
+            "value": fault.get("value", ""),
+        }
+        for fault in report.to_json()["errors"]
+    ]
+    detail = refusal_sentence(INVALID_DATASET, {"count": report.error_count})
+    return DatasetInvalid(INVALID_DATASET, detail, errors, report.error_count)
+
+
+@contextmanager
+def _on_disk(file: File[bytes]) -> Iterator[tuple[Path, str, int]]:
+    """A private copy of the upload with its hash and size; gone afterwards, whatever happens."""
+    limit = settings.MAX_UPLOAD_MB * 2**20
+    digest, size = hashlib.sha256(), 0
+    with tempfile.TemporaryDirectory(prefix="bert-upload-") as folder:
+        path = Path(folder) / "sheet.xlsx"
+        with path.open("wb") as copy:
+            for chunk in file.chunks():
+                size += len(chunk)
+                if size > limit:
+                    raise UploadTooLarge
+                digest.update(chunk)
+                copy.write(chunk)
+        yield path, digest.hexdigest(), size
+
+
+def _mapping_key(report: DatasetReport, choice: SheetChoice) -> str:
+    mapping = [report.task_type, report.sheet, sorted(report.columns.items()), choice.repair_bio]
+    return hashlib.sha256(json.dumps(mapping, ensure_ascii=False).encode()).hexdigest()
+
+
+def _save_once(dataset: Dataset, path: Path) -> tuple[Dataset, bool]:
+    """Store file and row together: a row that cannot be written leaves no file behind."""
+    with path.open("rb") as content:
+        dataset.file.save("sheet.xlsx", File(content), save=False)
+    try:
+        with transaction.atomic():
+            dataset.save(force_insert=True)
+        return dataset, True
+    except BaseException as error:
+        dataset.file.storage.delete(dataset.file.name or "")
+        if not isinstance(error, IntegrityError):
+            raise
+    # The same sheet was uploaded twice at the same moment: the other one was first.
+    return Dataset.objects.same_as(sha256=dataset.sha256_hash, mapping_key=dataset.mapping_key).get(), False
+
+
+def _clean_filename(filename: str) -> str:
+    """What the person called the file, without a path or characters that no file name holds."""
+    last = filename.replace("\\", "/").rsplit("/", 1)[-1]
+    return "".join(c for c in last if c.isprintable()).strip()[-MAX_FILENAME_CHARS:] or "planilha.xlsx"

@@ -1,0 +1,310 @@
+"""What workers call. Every view parses, calls one service, answers."""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import ValidationError as DjangoValidationError
+from django.http import HttpRequest, HttpResponseBase
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers, status
+from rest_framework.exceptions import ValidationError
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from runs_app.api.exceptions import RunsAPIView
+from runs_app.api.serializers import (
+    ClaimSerializer,
+    CompleteSerializer,
+    FailSerializer,
+    HeartbeatSerializer,
+    LogsSerializer,
+    MetricsSerializer,
+    ProgressSerializer,
+    ReleaseSerializer,
+)
+from runs_app.choices import FailureReason, ReleaseReason
+from runs_app.models import Job
+from runs_app.services import queue, telemetry
+from workers_app import services as workers
+from workers_app.api.permissions import IsWorker, PersonOrWorker, is_worker
+from workers_app.api.serializers import MachineSerializer, NewWorkerSerializer, RegisteredWorkerSerializer
+from workers_app.models import Worker
+
+CLAIM_RETRY_S = 1.0  # how often a waiting claim looks again
+
+
+class WorkerView(RunsAPIView):
+    """A route for workers: the body is judged by `serializer_class`, the caller is `self.worker`."""
+
+    permission_classes = [IsWorker]
+    serializer_class: type[serializers.Serializer[Any]]
+
+    @property
+    def worker(self) -> Worker:
+        """Who calls."""
+        return self.request.user.worker
+
+    def read(self, request: Request) -> dict[str, Any]:
+        """The body, judged. Every call counts as a sign of life. Raises ValidationError."""
+        serializer = self.serializer_class(data=request.data)
+        serializer.is_valid(raise_exception=True)
+        workers.touch(worker=self.worker, now=timezone.now())
+        return serializer.validated_data
+
+
+class RegisterView(RunsAPIView):
+    """A person's token creates a worker and shows its token once; a worker's own token reports its machine."""
+
+    permission_classes = [PersonOrWorker]
+    required_permissions = {"GET": ["workers_app.view_worker"], "POST": ["workers_app.add_worker"]}
+
+    @extend_schema(request=NewWorkerSerializer, responses={201: RegisteredWorkerSerializer})
+    def post(self, request: Request) -> Response:
+        """201 for a person, 200 for a worker."""
+        return self._announce(request) if is_worker(request) else self._create(request)
+
+    def _create(self, request: Request) -> Response:
+        body = NewWorkerSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        try:
+            worker, token = workers.register_worker(**body.validated_data)
+        except DjangoValidationError as error:
+            raise ValidationError(error.message_dict) from error
+        answer = {"id": worker.pk, "name": worker.name, "token": token}
+        return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
+
+    def _announce(self, request: Request) -> Response:
+        worker = request.user.worker
+        body = MachineSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        workers.record_machine(worker=worker, facts=body.validated_data, now=timezone.now())
+        live = queue.live_attempt(worker)
+        return Response(
+            {
+                "id": worker.pk,
+                "name": worker.name,
+                "poll_seconds": settings.JOB_POLL_SECONDS,
+                "heartbeat_seconds": settings.JOB_HEARTBEAT_SECONDS,
+                "lease_seconds": settings.JOB_LEASE_SECONDS,
+                "upload_seconds": settings.JOB_UPLOAD_SECONDS,
+                "held_job": {"job": live.job_id, "attempt": live.number} if live else None,
+            }
+        )
+
+
+class HeartbeatView(WorkerView):
+    """I am alive; renews the lease of the job named."""
+
+    serializer_class = HeartbeatSerializer
+
+    @extend_schema(request=HeartbeatSerializer, responses={200: dict})
+    def post(self, request: Request) -> Response:
+        """The server's time, the lease and what is asked of the worker."""
+        body, now = self.read(request), timezone.now()
+        gpu = {name: body.get(name) for name in ("gpu_utilization", "gpu_memory_bytes")}
+        workers.touch(worker=self.worker, now=now, **gpu)
+        job = None
+        if body.get("job") is not None:
+            job = queue.renew_lease(job_id=body["job"], attempt=body["attempt"], worker=self.worker, now=now)
+        return Response(directives(self.worker, job))
+
+
+def directives(worker: Worker, job: Job | None) -> dict[str, Any]:
+    """What rides on an answer to a worker: its lease, and whether it is to stop or to take no more."""
+    return {
+        "server_time": timezone.now(),
+        "lease_expires_at": job.lease_expires_at if job else None,
+        "cancel_requested": bool(job and job.cancel_requested_at),
+        "pause_requested": bool(job and job.pause_requested_at),
+        "drain": worker.draining,
+    }
+
+
+class ClaimView(WorkerView):
+    """The next job, or 204. `claim` in front of it waits up to `wait_seconds` for one."""
+
+    serializer_class = ClaimSerializer
+
+    @extend_schema(request=ClaimSerializer, responses={200: dict, 204: None})
+    def post(self, request: Request) -> Response:
+        """The job with all that the worker needs to begin."""
+        body = self.read(request)
+        job = queue.claim_job(worker=self.worker, claim_id=body["claim_id"], now=timezone.now())
+        if job is None:
+            return Response(status=status.HTTP_204_NO_CONTENT)
+        return Response(claim_answer(job, self.worker, request))
+
+
+def claim_answer(job: Job, worker: Worker, request: Request) -> dict[str, Any]:
+    """Job, run, dataset and what earlier attempts left."""
+    run, dataset = job.run, job.run.dataset
+    earlier = job.attempts.filter(number__lt=job.attempt).order_by("-number")
+    last = earlier.first()
+    return {
+        "job": {
+            "id": job.pk,
+            "attempt": job.attempt,
+            "kind": job.kind,
+            "lease_expires_at": job.lease_expires_at,
+            "lease_seconds": settings.JOB_LEASE_SECONDS,
+            "heartbeat_seconds": settings.JOB_HEARTBEAT_SECONDS,
+        },
+        "run": {
+            "id": run.pk,
+            "name": run.name,
+            "task_type": run.task_type,
+            "base_model": run.base_model,
+            "base_model_revision": run.base_model_revision,
+            "seed": run.seed,
+            "hyperparameters": run.hyperparameters,
+        },
+        "dataset": {
+            "id": dataset.pk,
+            "sha256": dataset.sha256_hash,
+            "size_bytes": dataset.size_bytes,
+            "filename": dataset.original_filename,
+            "sheet": dataset.sheet,
+            "columns": dataset.columns,
+            "labels": dataset.labels,
+            "num_rows": dataset.num_rows,
+            "repair_bio": dataset.repair_bio,
+            "download_url": request.build_absolute_uri(f"/bert-training/api/datasets/{dataset.pk}/download"),
+        },
+        "resume": {
+            "same_worker": last is not None and last.worker_id == worker.pk,
+            "previous_attempts": earlier.count(),
+        },
+    }
+
+
+@csrf_exempt
+async def claim(request: HttpRequest) -> HttpResponseBase:
+    """ClaimView, asked again until there is a job or the wait is over. Holds no thread meanwhile."""
+    view: Callable[[HttpRequest], Awaitable[HttpResponseBase]] = sync_to_async(ClaimView.as_view())
+    deadline = time.monotonic() + _wait_seconds(request)
+    response = await view(request)
+    while response.status_code == status.HTTP_204_NO_CONTENT and (left := deadline - time.monotonic()) > 0:
+        await asyncio.sleep(min(CLAIM_RETRY_S, left))
+        response = await view(request)
+    return response
+
+
+def _wait_seconds(request: HttpRequest) -> float:
+    """0 for whatever ClaimView will refuse. Reading the body here also lets the view read it more than once."""
+    try:
+        wait = json.loads(request.body).get("wait_seconds", 0)
+    except (ValueError, AttributeError, RecursionError, RequestDataTooBig):
+        return 0.0
+    return float(wait) if isinstance(wait, int | float) and 0 <= wait <= 30 else 0.0
+
+
+class ProgressView(WorkerView):
+    """How far the attempt is."""
+
+    serializer_class = ProgressSerializer
+
+    @extend_schema(request=ProgressSerializer, responses={200: dict})
+    def post(self, request: Request, pk: int) -> Response:
+        """As heartbeat."""
+        body, now = self.read(request), timezone.now()
+        job = queue.held_job(job_id=pk, attempt=body["attempt"], worker=self.worker, now=now)
+        telemetry.record_progress(job=job, progress=body, now=now)
+        return Response(directives(self.worker, job))
+
+
+class MetricsView(WorkerView):
+    """Figures of epochs."""
+
+    serializer_class = MetricsSerializer
+
+    @extend_schema(request=MetricsSerializer, responses={200: dict})
+    def post(self, request: Request) -> Response:
+        """How many were new."""
+        body, now = self.read(request), timezone.now()
+        job = queue.held_job(job_id=body["job"], attempt=body["attempt"], worker=self.worker, now=now)
+        done = telemetry.record_metrics(job=job, points=body["metrics"])
+        answer = {"accepted": done.accepted, "duplicates": done.duplicates}
+        return Response({**answer, "cancel_requested": job.cancel_requested_at is not None})
+
+
+class LogsView(WorkerView):
+    """Log lines; those of an ended attempt are still taken from the worker that held it."""
+
+    serializer_class = LogsSerializer
+
+    @extend_schema(request=LogsSerializer, responses={200: dict})
+    def post(self, request: Request) -> Response:
+        """How many were new, and which line the server wants next."""
+        body = self.read(request)
+        attempt = queue.attempt_of(job_id=body["job"], attempt=body["attempt"], worker=self.worker)
+        done, next_seq = telemetry.record_logs(attempt=attempt, lines=body["lines"])
+        live = attempt.ended_at is None
+        return Response(
+            {
+                "accepted": done.accepted,
+                "duplicates": done.duplicates,
+                "next_seq": next_seq,
+                "cancel_requested": live and attempt.job.cancel_requested_at is not None,
+            }
+        )
+
+
+class CompleteView(WorkerView):
+    """The training is finished."""
+
+    serializer_class = CompleteSerializer
+
+    @extend_schema(request=CompleteSerializer, responses={200: dict})
+    def post(self, request: Request, pk: int) -> Response:
+        """A repeat changes nothing."""
+        body = self.read(request)
+        attempt = body.pop("attempt")
+        result = queue.Result(**body)
+        job = queue.complete_job(job_id=pk, attempt=attempt, worker=self.worker, result=result, now=timezone.now())
+        return Response({"status": job.status})
+
+
+class FailView(WorkerView):
+    """The attempt ended without a model."""
+
+    serializer_class = FailSerializer
+
+    @extend_schema(request=FailSerializer, responses={200: dict})
+    def post(self, request: Request, pk: int) -> Response:
+        """`pending` when it goes back to the queue, else `failed`."""
+        body = self.read(request)
+        job = queue.fail_job(
+            job_id=pk,
+            attempt=body["attempt"],
+            worker=self.worker,
+            reason=FailureReason(body["reason"]),
+            message=body["message"],
+            traceback=body.get("traceback") or "",
+            retryable=body["retryable"],
+            now=timezone.now(),
+        )
+        return Response({"status": job.status})
+
+
+class ReleaseView(WorkerView):
+    """The worker gives the job back."""
+
+    serializer_class = ReleaseSerializer
+
+    @extend_schema(request=ReleaseSerializer, responses={200: dict})
+    def post(self, request: Request, pk: int) -> Response:
+        """Cancelled, paused, or in the queue again."""
+        body = self.read(request)
+        reason = ReleaseReason(body["reason"])
+        job = queue.release_job(
+            job_id=pk, attempt=body["attempt"], worker=self.worker, reason=reason, now=timezone.now()
+        )
+        return Response({"status": job.status})
