@@ -46,7 +46,7 @@ class CellMaker:
 
     def _stored(self, kind: str, style: str, raw: str) -> Cell:
         if kind == "s":
-            return self._shared(raw)
+            return self.shared(raw)
         if kind in ("inlineStr", "str"):
             return self.text(raw)
         if kind == "e":
@@ -63,12 +63,10 @@ class CellMaker:
             raise too_large("characters in one cell", self._limits.max_cell_chars)
         return text
 
-    def _shared(self, raw: str) -> str:
-        try:
-            if raw.strip().isdecimal():
-                return self.strings[int(raw)]
-        except (IndexError, ValueError):
-            pass
+    def shared(self, raw: str) -> str:
+        raw = raw.strip()
+        if raw.isdecimal() and len(raw) < 10 and int(raw) < len(self.strings):
+            return self.strings[int(raw)]
         raise corrupt("a cell points to a text that is not there")
 
     def _number(self, style: str, raw: str) -> Cell:
@@ -89,9 +87,7 @@ class Grid:
         self.cells = 0
         self._limits = limits
 
-    def enter_row(self, number: str) -> int:
-        """The row's number; an empty one means the next row, as the format says."""
-        row = int(number) if number.isdecimal() and len(number) < 10 else (0 if number else self.row + 1)
+    def enter_row(self, row: int) -> int:
         if not self.row < row <= LAST_ROW:
             raise corrupt("its rows are out of order or beyond Excel's last row")
         self.row = row
@@ -103,15 +99,15 @@ class Grid:
             raise too_large("cells", self._limits.max_cells)
 
 
-class _Columns(dict[str, int]):
+class _Columns(dict[bytes, int]):
     """Letters -> column, computed once per column."""
 
-    def __missing__(self, letters: str) -> int:
+    def __missing__(self, letters: bytes) -> int:
         column = 0
         for letter in letters.upper():
-            if not "A" <= letter <= "Z":
+            if not 65 <= letter <= 90:
                 raise corrupt("a cell has an address that Excel does not know")
-            column = column * 26 + ord(letter) - 64
+            column = column * 26 + letter - 64
             if column > LAST_COLUMN:
                 raise corrupt("a cell lies beyond Excel's last column")
         self[letters] = column

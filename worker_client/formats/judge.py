@@ -45,13 +45,16 @@ class Judge:
         self._repair_bio = repair_bio
         self._first, self._second = (match.columns[role] for role in ROLES[match.task_type])
         self._extras = [role for role in OPTIONAL if role in match.columns]
-        self._read = self._read_text if match.task_type == TEXT_CLASSIFICATION else self._read_tokens
+        self._plain_text = match.task_type == TEXT_CLASSIFICATION
+        self._read = self._read_text if self._plain_text else self._read_tokens
         self._labels: dict[str, str] = {}
 
     def judge(self, row: int, cells: dict[int, Cell]) -> Judged:
         """An empty list for a blank row, one Record, or every RowFault of the row."""
         first, second = cells.get(self._first), cells.get(self._second)
         if type(first) is str and type(second) is str and not self._extras:
+            if self._plain_text and (label := self._labels.get(second)) and (text := normalise(first)):
+                return [Record(row, text, label)]
             return self._read(row, normalise(first), second, {})
         used = {role: cells[column] for role, column in self._columns.items() if column in cells}
         odd = [(role, cell) for role, cell in used.items() if isinstance(cell, OddCell)]

@@ -41,6 +41,8 @@ class Feeder:
         try:
             self._parser.Parse(data, final)
         except (expat.ExpatError, LookupError, UnicodeError) as error:
+            if getattr(error, "code", None) == expat.errors.codes[expat.errors.XML_ERROR_NO_MEMORY]:
+                raise MemoryError from error
             raise corrupt(f"the XML of {self._part} is not well formed") from error
         self._fed += len(data)
         if not final and self._fed - max(self._parser.CurrentByteIndex, 0) > MAX_TOKEN_BYTES + len(data):

@@ -37,15 +37,15 @@ STRINGS = Layout(re.compile(rb"<sst(?: [^<>]*[^<>/])?>"), b"</si>", b"</sst>")
 
 
 def bodies(chunks: Iterable[bytes], part: str, layout: Layout) -> Iterator[bytes]:
-    """Slices that hold whole items. Raises Irregular, or SheetRefused for what surrounds the items."""
+    """Slices that hold whole items. Raises Irregular, or SheetRefused for what surrounds the items.
+
+    A slice that is not plain must pass `refuse_sections` before a parser reads it by itself.
+    """
     stream = iter(chunks)
     outline = Feeder(make_parser(), part)
     head, buffer = _head(stream, layout)
     outline.feed(head)
     while True:
-        # In a comment or CDATA an end tag is only text.
-        if b"<!" in buffer or b"<?" in buffer:
-            raise Irregular
         end = buffer.find(layout.closing)
         cut = buffer.rfind(layout.item, 0, end if end >= 0 else len(buffer))
         if cut >= 0:
@@ -53,6 +53,9 @@ def bodies(chunks: Iterable[bytes], part: str, layout: Layout) -> Iterator[bytes
             yield buffer[:cut]
             buffer = buffer[cut:]
         if end >= 0:
+            # Anything but blanks here may be a comment, in which the end tag is only text.
+            if not buffer.lstrip().startswith(layout.closing):
+                raise Irregular
             break
         chunk = next(stream, b"")
         if not chunk or len(buffer) > MAX_BODY_BYTES:
@@ -78,25 +81,21 @@ def _head(stream: Iterator[bytes], layout: Layout) -> tuple[bytes, bytes]:
     return head, buffer[opening.end() :]
 
 
+def refuse_sections(body: bytes) -> None:
+    """In a comment, CDATA or instruction an end tag is only text: such a body may be cut at the wrong place."""
+    if b"<!" in body or b"<?" in body:
+        raise Irregular
+
+
 def is_plain(body: bytes) -> bool:
-    """Whether text between the tags is what expat would give, but for the five named entities."""
+    """Whether text between the tags is what expat would give, if it is UTF-8, but for the five named entities."""
     return not (
         b"\r" in body
         or b"]]>" in body
-        or b"\xef\xbf\xbe" in body
-        or b"\xef\xbf\xbf" in body
+        or b"\xef\xbf" in body  # U+FFFE and U+FFFF, which XML forbids, and rare others
         or len(body.translate(None, ILLEGAL)) != len(body)
         or (b"&" in body and len(ENTITY.findall(body)) != body.count(b"&"))
-        or not _is_utf8(body)
     )
-
-
-def _is_utf8(body: bytes) -> bool:
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def decode(raw: bytes) -> str:

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator
 from worker_client.formats.cells import COLUMNS, LAST_COLUMN, Cell, CellMaker, Grid, Row
 from worker_client.formats.container import Package, corrupt, too_large
 from worker_client.formats.markup import Feeder, local, make_parser
-from worker_client.formats.plain import ROWS, Irregular, bodies, decode, is_plain
+from worker_client.formats.plain import ROWS, Irregular, bodies, decode, is_plain, refuse_sections
 from worker_client.formats.terms import Limits
 
-ROW_TAG = re.compile(rb'\s*<row r="(\d+)"[^<>/]*>')
+ROW_TAG = re.compile(rb'\s*<row r="(\d{1,9})"[^<>/]*>')
 CELL_TAG = re.compile(
-    rb'<c r="([A-Z]{1,3})\d+"(?: s="(\d+)")?(?: t="(s|n|str|b|e|d|inlineStr)")?'
-    rb'(?:/>|><v>([^<]+)</v></c>|><is><t(?: xml:space="preserve")?>([^<]+)</t></is></c>)'
+    rb'<c r="([A-Z]{1,3})\d+"(?: s="(\d+)")?(?: t="s"><v>(\d+)</v></c>|(?: t="(n|str|b|e|d|inlineStr)")?'
+    rb'(?:/>|><v>([^<]+)</v></c>|><is><t(?: xml:space="preserve")?>([^<]+)</t></is></c>))'
 )
 EMPTY_TAGS, VALUE_TAGS, INLINE_TAGS = 1, 4, 6
 
@@ -27,6 +27,7 @@ def read_rows(package: Package, part: str, maker: CellMaker, limits: Limits) -> 
         for body in bodies(package.chunks(part), part, ROWS):
             rows = plain_rows(body, maker, grid)
             if rows is None:
+                refuse_sections(body)
                 rows = list(parse_rows([b"<sheetData>", body, b"</sheetData>"], part, maker, grid, limits))
             for row in rows:
                 last = row[0]
@@ -43,6 +44,19 @@ def plain_rows(body: bytes, maker: CellMaker, grid: Grid) -> list[Row] | None:
     if not is_plain(body):
         return None
     before = grid.row, grid.cells
+    try:
+        tags, rows = _scan(body, maker, grid)
+    except UnicodeDecodeError:
+        tags, rows = 0, []
+    if tags == body.count(b"<"):
+        return rows
+    grid.row, grid.cells = before
+    return None
+
+
+def _scan(body: bytes, maker: CellMaker, grid: Grid) -> tuple[int, list[Row]]:
+    """The rows, and how many tags they account for: fewer than the body has when something was passed over."""
+    strings, count = maker.strings, len(maker.strings)
     rows: list[Row] = []
     tags = 0
     for piece in body.split(b"</row>")[:-1]:
@@ -52,25 +66,21 @@ def plain_rows(body: bytes, maker: CellMaker, grid: Grid) -> list[Row] | None:
         found: list[tuple[bytes, ...]] = CELL_TAG.findall(piece, opening.end())
         cells: dict[int, Cell] = {}
         tags += 2
-        for letters, style, kind, value, inline in found:
-            if value:
+        for letters, style, shared, kind, value, inline in found:
+            if shared:
                 tags += VALUE_TAGS
-                cells[COLUMNS[letters.decode()]] = (
-                    maker.strings[int(value)]
-                    if kind == b"s" and value.isdigit() and int(value) < len(maker.strings)
-                    else maker.make(kind.decode(), style.decode(), decode(value))
-                )
+                cells[COLUMNS[letters]] = strings[int(shared)] if int(shared) < count else maker.shared(shared.decode())
             elif inline:
                 tags += INLINE_TAGS
-                cells[COLUMNS[letters.decode()]] = maker.text(decode(inline))
+                cells[COLUMNS[letters]] = maker.text(decode(inline))
+            elif value:
+                tags += VALUE_TAGS
+                cells[COLUMNS[letters]] = maker.make(kind.decode(), style.decode(), decode(value))
             else:
                 tags += EMPTY_TAGS
         grid.count_cells(len(found))
-        rows.append((grid.enter_row(opening[1].decode()), cells))
-    if tags != body.count(b"<"):
-        grid.row, grid.cells = before
-        return None
-    return rows
+        rows.append((grid.enter_row(int(opening[1])), cells))
+    return tags, rows
 
 
 def parse_rows(chunks: Iterable[bytes], part: str, maker: CellMaker, grid: Grid, limits: Limits) -> Iterator[Row]:
@@ -108,7 +118,7 @@ class _RowHandler:
             name = local(name)
         if name == "c":
             letters = attributes.get("r", "").rstrip("0123456789")
-            self._column = COLUMNS[letters] if letters else self._column + 1
+            self._column = COLUMNS[letters.encode()] if letters else self._column + 1
             self._kind, self._style = attributes.get("t", "n"), attributes.get("s", "")
             self._formula = False
         elif name in ("v", "t"):
@@ -118,9 +128,15 @@ class _RowHandler:
         elif name == "rPh":
             self._phonetic += 1
         elif name == "row":
-            self._number = self._grid.enter_row(attributes.get("r", ""))
+            self._number = self._grid.enter_row(self._row_number(attributes.get("r", "")))
             self._cells = {}
             self._column = self._row_chars = 0
+
+    def _row_number(self, given: str) -> int:
+        """A row without a number follows the one before it, as the format says."""
+        if not given:
+            return self._grid.row + 1
+        return int(given) if given.isdecimal() and len(given) < 10 else 0
 
     def characters(self, data: str) -> None:
         if self._reading:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from worker_client.formats.cells import unescape
 from worker_client.formats.container import Package, too_large
 from worker_client.formats.markup import Feeder, local, make_parser
-from worker_client.formats.plain import STRINGS, Irregular, bodies, decode, is_plain
+from worker_client.formats.plain import STRINGS, Irregular, bodies, decode, is_plain, refuse_sections
 from worker_client.formats.terms import Limits
 
 ITEM = re.compile(rb'<si><t(?: xml:space="preserve")?>([^<]*)</t></si>')
@@ -33,6 +33,7 @@ def _batches(package: Package, part: str) -> Iterator[list[str]]:
         for body in bodies(package.chunks(part), part, STRINGS):
             batch = plain_strings(body)
             if batch is None:
+                refuse_sections(body)
                 batch = [text for texts in parse_strings([b"<sst>", body, b"</sst>"], part) for text in texts]
             done += len(batch)
             yield batch
@@ -48,10 +49,13 @@ def plain_strings(body: bytes) -> list[str] | None:
     found: list[bytes] = ITEM.findall(body)
     if body.count(b"<") != ITEM_TAGS * len(found) or not is_plain(body):
         return None
-    if b"&" in body or b"_x" in body:
-        return [unescape(decode(raw)) for raw in found]
-    # One decoding for all: XML holds no NUL, so it can stand between them.
-    return b"\x00".join(found).decode().split("\x00") if found else []
+    try:
+        if b"&" in body or b"_x" in body:
+            return [unescape(decode(raw)) for raw in found]
+        # One decoding for all: XML holds no NUL, so it can stand between them.
+        return b"\x00".join(found).decode().split("\x00") if found else []
+    except UnicodeDecodeError:
+        return None
 
 
 def parse_strings(chunks: Iterable[bytes], part: str) -> Iterator[list[str]]:

@@ -1,0 +1,289 @@
+"""What is noticed while the rows of a sheet go by: counts, lengths, repeats. Pure, without Django.
+
+Texts are not kept, only 64-bit hashes of them, so that a million rows fit; two texts of one hash would be taken as
+equal, which is less likely than a disk error.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from array import array
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from worker_client.formats import TOKEN_CLASSIFICATION, Record, Sheet
+from worker_client.formats.columns import fold
+
+MAX_ROWS = 1_000
+MAX_NAMES = 50
+RARE_ROWS = 5
+IMBALANCE_RATIO = 10
+MAX_LENGTH = 256  # the default max_length of a run
+# A Portuguese word costs BERTimbau about one and a half pieces, punctuation included; only the tokenizer knows exactly.
+PIECES_PER_WORD = 1.5
+SPECIAL_PIECES = 2
+LENGTH_STEPS = (128, 256, 512)
+MIN_SHAPE_LETTERS = 12  # shorter ones are headings: "Art. 1", "Art. 2"
+
+
+@dataclass(frozen=True)
+class ReportedWarning:
+    """Something a person should look at; it refuses nothing.
+
+    count: the true count, of params["unit"] (rows, tags, cells, columns or classes). rows: the first 1,000, in order.
+    """
+
+    code: str
+    count: int
+    rows: list[int] = field(default_factory=list)
+    params: dict[str, Any] = field(default_factory=dict)
+
+
+def shape_of(text: str) -> bytes:
+    """The letters of a text without case, accents, digits, punctuation and blanks: equal for near-duplicates."""
+    for encoding, (table, dropped) in _SHAPES.items():
+        try:
+            return text.encode(encoding).translate(table, dropped)
+        except UnicodeEncodeError:
+            continue
+    return text.translate(_LETTERS).encode("utf-8", "surrogatepass")
+
+
+class _Letters(dict[int, str]):
+    def __missing__(self, code: int) -> str:
+        apart = unicodedata.normalize("NFKD", chr(code).casefold())
+        self[code] = letter = next((c for c in apart if c.isalpha()), "")
+        return letter
+
+
+_LETTERS = _Letters()
+
+
+def _shape_table(encoding: str) -> tuple[bytes, bytes]:
+    """(translation, bytes to drop) of an 8-bit encoding. Portuguese fits in one, where this is ten times as fast."""
+    letters = [_LETTERS[ord(bytes([i]).decode(encoding, "replace"))] for i in range(256)]
+    table = bytes(ord(letter) if letter.isascii() and letter else i for i, letter in enumerate(letters))
+    return table, bytes(i for i, letter in enumerate(letters) if not letter)
+
+
+_SHAPES = {encoding: _shape_table(encoding) for encoding in ("latin-1", "cp1252")}
+
+
+class Survey:
+    """Collects facts of one sheet's good rows; `warnings` and `quality` tell them."""
+
+    def __init__(self, sheet: Sheet) -> None:
+        self._sheet = sheet
+        self._of_tokens = sheet.task_type == TOKEN_CLASSIFICATION
+        self._rows = array("L")
+        self._contents, self._outcomes, self._shapes = array("q"), array("q"), array("q")
+        self._class_rows: defaultdict[str, list[int]] = defaultdict(list)
+        self._characters: Counter[int] = Counter()
+        self._words: Counter[int] = Counter()
+        self._splits: Counter[str] = Counter()
+        self._groups: set[int] = set()
+        self._noted: dict[str, _Noted] = {code: _Noted() for code in ("repaired_bio", "date_label", "formula_cells")}
+        self._long = _Noted()
+        self._plain_rows = 0  # token rows without any entity
+        self.tags: Counter[str] = Counter()
+        self.class_counts: Counter[str] = Counter()  # rows of each label, or rows that hold each entity type
+
+    @property
+    def num_rows(self) -> int:
+        return len(self._rows)
+
+    def add(self, record: Record) -> None:
+        text = " ".join(record.tokens) if self._of_tokens else record.text
+        words = len(record.tokens) or text.count(" ") + text.count("\n") + 1
+        self._rows.append(record.row)
+        self._contents.append(hash(text))
+        shape = shape_of(text)
+        self._shapes.append(hash(shape) if len(shape) >= MIN_SHAPE_LETTERS else 0)
+        self._characters[len(text)] += 1
+        self._words[words] += 1
+        if words * PIECES_PER_WORD + SPECIAL_PIECES > MAX_LENGTH:
+            self._long.add(record.row)
+        if self._of_tokens:
+            self._add_tags(record)
+        else:
+            self._outcomes.append(hash(record.label))
+            self._add_class(record.label, record.row)
+        if record.repaired or record.dates or record.formulas or record.group or record.split:
+            self._add_rare_facts(record)
+
+    def _add_tags(self, record: Record) -> None:
+        self._outcomes.append(hash(record.tags))
+        self.tags.update(record.tags)
+        types = {tag[2:] for tag in record.tags if tag != "O"}
+        self._plain_rows += not types
+        for name in types:
+            self._add_class(name, record.row)
+
+    def _add_class(self, name: str, row: int) -> None:
+        self.class_counts[name] += 1
+        rows = self._class_rows[name]
+        if len(rows) < MAX_ROWS:
+            rows.append(row)
+
+    def _add_rare_facts(self, record: Record) -> None:
+        facts = {"repaired_bio": record.repaired, "date_label": record.dates, "formula_cells": record.formulas}
+        for code, count in facts.items():
+            if count:
+                self._noted[code].add(record.row, count)
+        if record.group:
+            self._groups.add(hash(record.group))
+        if record.split:
+            self._splits[record.split] += 1
+
+    def labels(self) -> list[dict[str, Any]]:
+        """{name, count}: labels by name; tags with O first, then by type, B before I."""
+        if not self._of_tokens:
+            return [{"name": name, "count": count} for name, count in sorted(self.class_counts.items())]
+        order = sorted(self.tags, key=lambda tag: (tag != "O", tag[2:], tag))
+        return [{"name": tag, "count": self.tags[tag]} for tag in order]
+
+    def warnings(self) -> list[ReportedWarning]:
+        """In a fixed order; only those with something to say."""
+        found = [
+            *self._class_warnings(),
+            *self._repeats(),
+            self._long_text(),
+            *(self._noted[code].warning(code, unit) for code, unit in UNITS.items()),
+            self._extra_columns(),
+        ]
+        return [warning for warning in found if warning.count]
+
+    def _class_warnings(self) -> list[ReportedWarning]:
+        counts = self.class_counts
+        rare = sorted(name for name, count in counts.items() if count < RARE_ROWS)
+        spellings: defaultdict[str, list[str]] = defaultdict(list)
+        for name, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+            spellings[fold(name)].append(name)
+        groups = [names for names in spellings.values() if len(names) > 1]
+        variants = [name for names in groups for name in names[1:]]
+        sizes = self._class_sizes()
+        top = max(sizes, key=lambda name: (sizes[name], name), default="")
+        small = sorted(name for name in sizes if sizes[name] * IMBALANCE_RATIO <= sizes[top])
+        about = {"unit": "classes", "largest": top, "classes": small[:MAX_NAMES], "ratio": IMBALANCE_RATIO}
+        return [
+            self._of_classes("rare_class", rare, classes=rare[:MAX_NAMES], below=RARE_ROWS),
+            self._of_classes("label_variant", variants, groups=[names[:MAX_NAMES] for names in groups[:MAX_NAMES]]),
+            ReportedWarning("imbalance", len(small), [], about),
+        ]
+
+    def _of_classes(self, code: str, names: Iterable[str], **params: Any) -> ReportedWarning:
+        names = list(names)
+        rows = sorted({row for name in names for row in self._class_rows[name]})[:MAX_ROWS]
+        return ReportedWarning(code, sum(self.class_counts[name] for name in names), rows, {"unit": "rows", **params})
+
+    def _class_sizes(self) -> dict[str, int]:
+        """Rows of each label, or entities of each type (an entity begins with B)."""
+        if not self._of_tokens:
+            return dict(self.class_counts)
+        return {name: self.tags[f"B-{name}"] for name in self.class_counts}
+
+    def _repeats(self) -> list[ReportedWarning]:
+        """Rows after the first of their text; all rows of texts with two outcomes; rows that only look different."""
+        duplicate, near, contradictory = _Noted(), _Noted(), _Noted()
+        outcome_of: dict[int, int] = {}
+        content_of: dict[int, int] = {}
+        torn: set[int] = set()
+        for row, content, outcome, shape in zip(self._rows, self._contents, self._outcomes, self._shapes, strict=True):
+            if content in outcome_of:
+                duplicate.add(row)
+                if outcome_of[content] != outcome:
+                    torn.add(content)
+            else:
+                outcome_of[content] = outcome
+            if shape and content_of.setdefault(shape, content) != content:
+                near.add(row)
+        self._distinct = len(outcome_of)
+        for row, content in zip(self._rows, self._contents, strict=True) if torn else ():
+            if content in torn:
+                contradictory.add(row)
+        return [
+            duplicate.warning("duplicate_text", "rows"),
+            contradictory.warning("contradictory_labels", "rows", texts=len(torn)),
+            near.warning("near_duplicate", "rows"),
+        ]
+
+    def _long_text(self) -> ReportedWarning:
+        share = round(self._long.count / max(self.num_rows, 1), 4)
+        return self._long.warning(
+            "long_text", "rows", max_length=MAX_LENGTH, share=share, basis="words", pieces_per_word=PIECES_PER_WORD
+        )
+
+    def _extra_columns(self) -> ReportedWarning:
+        extra = self._sheet.extra_columns
+        return ReportedWarning("extra_columns", len(extra), [], {"unit": "columns", "columns": extra[:MAX_NAMES]})
+
+    def quality(self) -> dict[str, Any]:
+        """Lengths in characters and words, estimated shares beyond common max_lengths, class shares, entities, splits.
+
+        Call after `warnings`. Shares are 0 to 1. Words are counted by the blanks between them, or are the tokens.
+        """
+        sizes = self._class_sizes()
+        total = sum(sizes.values()) or 1
+        by_size = sorted(sizes, key=lambda name: (-sizes[name], name))
+        told: dict[str, Any] = {
+            "characters": _distribution(self._characters),
+            "words": _distribution(self._words),
+            "beyond": [self._beyond(step) for step in LENGTH_STEPS],
+            "distinct_texts": self._distinct,
+            "classes": [{"name": n, "count": sizes[n], "share": round(sizes[n] / total, 4)} for n in by_size],
+            "groups": len(self._groups),
+            "splits": dict(sorted(self._splits.items())),
+        }
+        if self._of_tokens:
+            told["tokens"] = sum(self.tags.values())
+            told["tokens_outside"] = self.tags["O"]
+            told["rows_without_entity"] = self._plain_rows
+            told["entity_rows"] = {name: self.class_counts[name] for name in by_size}
+        return told
+
+    def _beyond(self, max_length: int) -> dict[str, Any]:
+        rows = sum(n for words, n in self._words.items() if words * PIECES_PER_WORD + SPECIAL_PIECES > max_length)
+        return {
+            "max_length": max_length,
+            "rows": rows,
+            "share": round(rows / max(self.num_rows, 1), 4),
+            "basis": "words",
+        }
+
+
+UNITS = {"repaired_bio": "tags", "date_label": "cells", "formula_cells": "cells"}
+
+
+class _Noted:
+    """A count and the first rows that it comes from."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.rows: list[int] = []
+
+    def add(self, row: int, count: int = 1) -> None:
+        self.count += count
+        if len(self.rows) < MAX_ROWS:
+            self.rows.append(row)
+
+    def warning(self, code: str, unit: str, **params: Any) -> ReportedWarning:
+        return ReportedWarning(code, self.count, self.rows, {"unit": unit, **params})
+
+
+def _distribution(counts: Counter[int]) -> dict[str, float]:
+    """Nearest-rank percentiles; all zero without rows."""
+    total = sum(counts.values())
+    if not total:
+        return {"min": 0, "p50": 0, "p90": 0, "p99": 0, "max": 0, "mean": 0}
+    told: dict[str, float] = {"min": min(counts), "max": max(counts)}
+    told["mean"] = round(sum(value * n for value, n in counts.items()) / total, 1)
+    ranks = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
+    seen = 0
+    for value in sorted(counts):
+        seen += counts[value]
+        for name in [name for name, share in ranks.items() if seen >= share * total]:
+            told[name] = value
+            del ranks[name]
+    return told
