@@ -11,7 +11,7 @@ from worker_client.errors import ChildExit, Stopped
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
 from worker_client.training.faults import explain
-from worker_client.training.log_lines import route_logs
+from worker_client.training.log_lines import routed_logs
 from worker_client.workspace import Workspace
 
 logger = logging.getLogger("worker_client.training")
@@ -27,13 +27,13 @@ def main(argv: list[str]) -> int:
     workspace = Workspace(Path(argv[0]))
     spool = Spool(workspace.spool_path)
     try:
-        return _attempt(workspace, spool)
+        with routed_logs(spool):
+            return _attempt(workspace, spool)
     finally:
         spool.close()
 
 
 def _attempt(workspace: Workspace, spool: Spool) -> int:
-    route_logs(spool)
     try:
         spec = workspace.read_spec()
         _prepare_process(spec)

@@ -45,7 +45,7 @@ def load_base_model(spec: TrainingSpec, task: Task, train: Sequence[Record]) -> 
     tokenizer = _tiny_tokenizer(task, train) if spec.base_model == BUILTIN_TINY_BERT else _load_tokenizer(spec)
     model = _tiny_model(task, len(tokenizer)) if spec.base_model == BUILTIN_TINY_BERT else _load_model(spec, task)
     _check_unknown(tokenizer, task, train)
-    return BaseModel(model, tokenizer, min(_position_limit(model), _tokenizer_limit(tokenizer)))
+    return BaseModel(model, tokenizer, min(position_limit(model), _tokenizer_limit(tokenizer)))
 
 
 def label_maps(task: Task) -> dict[str, Any]:
@@ -141,7 +141,7 @@ def _check_unknown(tokenizer: Any, task: Task, train: Sequence[Record]) -> None:
         )
 
 
-def _position_limit(model: Any) -> int:
+def position_limit(model: Any) -> int:
     """Positions of the model less those that RoBERTa's relatives keep for padding (XLM-R: 514 gives 512)."""
     limit = getattr(model.config, "max_position_embeddings", None) or UNLIMITED
     for name, module in model.named_modules():

@@ -81,7 +81,9 @@ def _write_confusion(path: Path, matrix: dict[str, Any]) -> None:
 
 def _write_predictions(path: Path, table: Table) -> None:
     writer = SheetWriter()
-    writer.add_sheet("test", table.header, table.rows)
+    append = writer.start_sheet("test", table.header)
+    for row in table.rows:
+        append(row)
     writer.save(path)
     if writer.shortened:
         logger.warning("%d cells of %s were longer than Excel holds and were cut", writer.shortened, path.name)

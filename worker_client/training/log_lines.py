@@ -2,6 +2,8 @@
 
 import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from worker_client.spool import Spool
 
@@ -24,7 +26,8 @@ class SpoolHandler(logging.Handler):
             self.handleError(record)
 
 
-def route_logs(spool: Spool) -> None:
+@contextmanager
+def routed_logs(spool: Spool) -> Iterator[None]:
     """Every logger of this process writes to the spool; a warning of Python becomes a line, once."""
     handler = SpoolHandler(spool)
     handler.setFormatter(logging.Formatter("%(message)s"))
@@ -32,7 +35,13 @@ def route_logs(spool: Spool) -> None:
     root.addHandler(handler)
     logging.getLogger(OWN).setLevel(logging.INFO)
     logging.captureWarnings(True)
-    warnings.simplefilter("once")
+    with warnings.catch_warnings():
+        warnings.simplefilter("once")
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            root.removeHandler(handler)
 
 
 def quieten_transformers() -> None:

@@ -16,7 +16,7 @@ LABELS_NAMED = 50
 
 
 def parts(task: Task, split: Parts) -> None:
-    """Rows per part, and rows (words, for tokens) per label in each."""
+    """Rows per part, and how often each label occurs in it."""
     sizes = split.sizes()
     logger.info(
         "%d rows: %s (split %s)",
@@ -25,7 +25,7 @@ def parts(task: Task, split: Parts) -> None:
         split.digest[:12],
     )
     counts = [task.label_counts(rows) for rows in (split.train, split.validation, split.test)]
-    logger.info("%d labels; train, validation and test rows of each:", len(task.labels))
+    logger.info("%d labels; %s of each in train, validation and test:", len(task.labels), task.counted)
     for label, *numbers in list(zip(task.labels, *counts, strict=True))[:LABELS_NAMED]:
         logger.info("  %s: %d, %d, %d", label, *numbers)
 

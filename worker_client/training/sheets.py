@@ -1,6 +1,6 @@
 """Writing .xlsx: every string is text, whatever it begins with."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,21 @@ MAX_CELL_CHARS = 32_767  # Excel's own
 
 
 class SheetWriter:
-    """A workbook written row by row, with bounded memory. Call `save` once."""
+    """A workbook written row by row, with bounded memory; several sheets may grow at once. Call `save` once."""
 
     def __init__(self) -> None:
         self._book = Workbook(write_only=True)
         self.shortened = 0  # cells whose text was longer than Excel holds
 
-    def add_sheet(self, title: str, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """One sheet: header, then rows of strings, numbers or None."""
+    def start_sheet(self, title: str, header: Sequence[str]) -> Callable[[Iterable[Any]], None]:
+        """A sheet with its header; the function that comes back adds a row of strings, numbers or None."""
         sheet = self._book.create_sheet(title)
-        sheet.append([self._cell(sheet, name) for name in header])
-        for row in rows:
+
+        def append(row: Iterable[Any]) -> None:
             sheet.append([self._cell(sheet, value) for value in row])
+
+        append(header)
+        return append
 
     def save(self, path: Path) -> None:
         """Write the file."""

@@ -40,6 +40,8 @@ class Task(ABC):
     """`labels`: the strings of the model's outputs, in the order of the dataset and not of the split."""
 
     name: ClassVar[str]
+    role: ClassVar[str]  # the column that holds what the model reads
+    counted: ClassVar[str]  # what carries a label: rows or words
     pipeline_tag: ClassVar[str]
     auto_class: ClassVar[str]  # of transformers
 

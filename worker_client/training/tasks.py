@@ -15,9 +15,9 @@ def task_for(task_type: str, labels: Sequence[str]) -> Task:
     return TASKS[task_type](labels)
 
 
-def task_of_pipeline(auto_class: str, labels: Sequence[str]) -> Task | None:
-    """The task of a saved model, by the class name in its config.json; None when it is not one of ours."""
+def task_of_architecture(architecture: str, labels: Sequence[str]) -> Task | None:
+    """The task of a saved model, by the class that its config.json names; None when it is not one of ours."""
     for task in TASKS.values():
-        if auto_class.endswith(task.auto_class.removeprefix("AutoModel")):
+        if architecture.endswith(task.auto_class.removeprefix("AutoModel")):
             return task(labels)
     return None

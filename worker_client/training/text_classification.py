@@ -18,6 +18,8 @@ class TextClassification(Task):
     """Features are whole documents: `windows`, `label`, `length`."""
 
     name = "text_classification"
+    role = "text"
+    counted = "rows"
     pipeline_tag = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
 

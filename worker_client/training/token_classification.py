@@ -20,6 +20,8 @@ class TokenClassification(Task):
     """Features are windows: `ids`, `labels` per position, `words` (the word of each labelled position), `length`."""
 
     name = "token_classification"
+    role = "tokens"
+    counted = "words"
     pipeline_tag = "token-classification"
     auto_class = "AutoModelForTokenClassification"
 
