@@ -23,11 +23,11 @@ class Number:
         """The value in its type. Raises ValueError with a sentence."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(_("Enter a number."))
-        if self.integer and value != int(value):
-            raise ValueError(_("Enter a whole number."))
         # Written so that NaN, for which every comparison is false, is refused too.
         if not (self.low <= value <= self.high) or (self.above and value == self.low):
             raise ValueError(self._range())
+        if self.integer and value != int(value):
+            raise ValueError(_("Enter a whole number."))
         return int(value) if self.integer else float(value)
 
     def parse(self, text: str) -> Any:
