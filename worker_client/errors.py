@@ -52,7 +52,7 @@ class TrainingFailed(WorkerError):
 
 
 class Stopped(WorkerError):
-    """The child was asked to stop and did, with a checkpoint where one was possible."""
+    """The attempt was asked to stop and did, with a checkpoint where one was possible. args[0]: the reason."""
 
 
 class ApiError(WorkerError):

@@ -1,5 +1,6 @@
 """What travels: server to worker (`JobSpec`), parent to child (`TrainingSpec`) and back (`Outcome`)."""
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
@@ -72,6 +73,53 @@ class JobSpec:
 
 
 @dataclass(frozen=True)
+class Registration:
+    """The server's answer to a registration: who we are, at which paces (seconds), and what it thinks we hold."""
+
+    id: int
+    name: str
+    poll_seconds: float = 30.0
+    heartbeat_seconds: float = 30.0
+    lease_seconds: float = 600.0
+    upload_seconds: float = 5.0
+    held_job: int | None = None
+    held_attempt: int | None = None
+
+    @classmethod
+    def from_wire(cls, data: dict[str, Any]) -> Self:
+        """Build from the answer; a missing pace keeps its default."""
+        held = data.get("held_job") or {}
+        paces = ("poll_seconds", "heartbeat_seconds", "lease_seconds", "upload_seconds")
+        return cls(
+            id=data.get("id", 0),
+            name=str(data.get("name", "")),
+            held_job=held.get("job"),
+            held_attempt=held.get("attempt"),
+            **{key: float(data[key]) for key in paces if data.get(key)},
+        )
+
+
+@dataclass(frozen=True)
+class Directives:
+    """What the server wants, as it rides on every answer to a heartbeat or a progress."""
+
+    server_time: str = ""
+    cancel_requested: bool = False
+    pause_requested: bool = False
+    drain: bool = False
+
+    @classmethod
+    def from_wire(cls, data: dict[str, Any]) -> Self:
+        """Build from the answer; a directive that is not named is not given."""
+        return cls(
+            server_time=str(data.get("server_time", "")),
+            cancel_requested=bool(data.get("cancel_requested")),
+            pause_requested=bool(data.get("pause_requested")),
+            drain=bool(data.get("drain")),
+        )
+
+
+@dataclass(frozen=True)
 class TrainingSpec:
     """spec.json: everything that the training child needs, with local paths and no address or token."""
 
@@ -132,3 +180,19 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """A dict for json.dump."""
         return asdict(self)
+
+
+def storable(text: str) -> str:
+    """Text that SQLite, PostgreSQL and JSON all take: no half characters from a broken encoding, no NUL."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\x00", "\N{REPLACEMENT CHARACTER}")
+
+
+def sendable(value: Any) -> Any:
+    """The same value as JSON can carry it: a figure that is not finite is null, every text is `storable`."""
+    if isinstance(value, dict):
+        return {storable(str(key)): sendable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [sendable(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return storable(value) if isinstance(value, str) else value

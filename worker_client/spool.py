@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from worker_client.protocol import storable
+
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS logs (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, timestamp TEXT NOT NULL, level TEXT NOT NULL, message TEXT NOT NULL);
@@ -47,7 +49,7 @@ class Spool:
         when = (timestamp or datetime.now(UTC)).isoformat()
         return self._write(
             "INSERT INTO logs (timestamp, level, message) VALUES (?, ?, ?)",
-            (when, level.upper(), message[:MAX_MESSAGE_CHARS]),
+            (when, level.upper(), storable(message)[:MAX_MESSAGE_CHARS]),
         )
 
     def append_metrics(self, *, epoch: float, step: int, split: str, values: dict[str, float]) -> None:
@@ -95,6 +97,14 @@ class Spool:
     def progress(self) -> dict[str, Any] | None:
         """The latest progress, or None before the first."""
         return self._get("progress", None)
+
+    def pending_count(self) -> int:
+        """How many lines and figures the server has not accepted yet."""
+        rows = self._read(
+            "SELECT (SELECT count(*) FROM logs WHERE seq >= ?) + (SELECT count(*) FROM metrics WHERE id > ?)",
+            (self._get("next_seq", 1), self._get("metrics_mark", 0)),
+        )
+        return int(rows[0][0])
 
     def is_drained(self) -> bool:
         """Whether the server has accepted every line and every figure."""

@@ -3,7 +3,8 @@
 <work-dir>/datasets/<sha256>.xlsx               sheets, checked against their hash
 <work-dir>/base-models/<org>/<name>/<revision>  base models fetched from the hub
 <work-dir>/jobs/<job>/checkpoints/              shared by the attempts of one job
-<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.sqlite3 outcome.json stop child.log
+<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.sqlite3 outcome.json stop child.log child.json
+<work-dir>/claim.json worker.lock               the claim under way; held while a worker runs here
 <models-dir>/run-<id>/                          the finished model: whole or not there
 """
 
@@ -44,9 +45,14 @@ class Workspace:
         """What the child printed outside its logger: native crashes, library warnings."""
         return self.root / "child.log"
 
+    @property
+    def child_id_path(self) -> Path:
+        """Who the training process is, for a worker that starts again after a crash."""
+        return self.root / "child.json"
+
     def write_spec(self, spec: TrainingSpec) -> None:
         """Hand the work to the child."""
-        _write_json(self.root / "spec.json", spec.to_json())
+        write_json(self.root / "spec.json", spec.to_json())
 
     def read_spec(self) -> TrainingSpec:
         """The child's first act."""
@@ -54,16 +60,20 @@ class Workspace:
 
     def write_outcome(self, outcome: Outcome) -> None:
         """The child's last act."""
-        _write_json(self.root / "outcome.json", outcome.to_json())
+        write_json(self.root / "outcome.json", outcome.to_json())
 
     def read_outcome(self) -> Outcome | None:
         """How the child ended, or None when it never said."""
         path = self.root / "outcome.json"
         return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
+    def forget_outcome(self) -> None:
+        """Before the child is started again."""
+        (self.root / "outcome.json").unlink(missing_ok=True)
+
     def request_stop(self, reason: str) -> None:
         """Ask the child to save a checkpoint and end: cancelled, paused or shutdown."""
-        _write_json(self.root / "stop", {"reason": reason})
+        write_json(self.root / "stop", {"reason": reason})
 
     def stop_reason(self) -> str | None:
         """What the parent asked for, or None. The child looks between steps."""
@@ -71,8 +81,8 @@ class Workspace:
         return str(json.loads(path.read_text(encoding="utf-8"))["reason"]) if path.exists() else None
 
 
-def _write_json(path: Path, data: dict[str, Any]) -> None:
-    """Whole or not at all: written beside, then renamed."""
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Write a small file whole or not at all: written beside, then renamed."""
     beside = path.with_name(path.name + ".tmp")
     with beside.open("w", encoding="utf-8") as file:
         json.dump(data, file, ensure_ascii=False, indent=1)

@@ -1,0 +1,88 @@
+"""`doctor`: one line per check, and an exit code that says whether a job could run."""
+
+from dataclasses import replace
+
+import pytest
+
+from worker_client import doctor, hardware
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Loading torch takes seconds; its own tests do it."""
+    monkeypatch.setattr(doctor, "TORCH_PROBE", "print('2.13.0', '12.8', True)")
+
+
+def lines(settings, capsys) -> tuple[int, dict[str, str]]:
+    code = doctor.run(replace(settings, offline=False))
+    told = capsys.readouterr().out.splitlines()
+    return code, {line.split()[1]: line for line in told}
+
+
+def test_a_machine_that_could_do_a_job_gets_one_line_per_check_and_0(server, settings, capsys):
+    code, told = lines(settings, capsys)
+    assert code == 0
+    assert {"server", "token", "clock", "models-dir", "work-dir", "torch", "transformers", "gpu", "base"} <= set(told)
+    assert told["token"].startswith("ok") and "pc-1" in told["token"]
+    assert "builtin/tiny-bert" in told["base"]
+
+
+def test_a_clock_that_differs_is_a_note(server, settings, capsys):
+    code, told = lines(settings, capsys)
+    assert told["clock"].startswith("note")
+    assert code == 0
+
+
+def test_a_server_that_is_away_fails(server, settings, capsys):
+    server.stop()
+    code, told = lines(settings, capsys)
+    assert code == 1
+    assert told["server"].startswith("fail")
+    server.start()
+
+
+def test_a_refused_token_fails(server, settings, capsys):
+    code, told = lines(replace(settings, token="btw_unknown_token"), capsys)
+    assert code == 1
+    assert told["server"].startswith("ok")
+    assert told["token"].startswith("fail")
+    assert "btw_unknown_token" not in str(told)
+
+
+def test_a_full_disk_fails(server, settings, capsys, monkeypatch):
+    monkeypatch.setattr(doctor, "NEEDED_BYTES", 10**18)
+    code, told = lines(settings, capsys)
+    assert code == 1
+    assert told["models-dir"].startswith("fail")
+
+
+@pytest.mark.parametrize(("present", "said"), [("", "not installed"), ("4.57.0", "not in the range")])
+def test_a_library_that_is_absent_or_too_old_fails(server, settings, capsys, monkeypatch, present, said):
+    real = hardware.installed_version
+    monkeypatch.setattr(hardware, "installed_version", lambda name: present if name == "transformers" else real(name))
+    code, told = lines(settings, capsys)
+    assert code == 1
+    assert said in told["transformers"]
+
+
+def test_torch_that_cannot_be_loaded_fails_with_its_last_line(server, settings, monkeypatch):
+    monkeypatch.setattr(doctor, "TORCH_PROBE", "raise ImportError('libcudart.so.12 not found')")
+    finding = list(doctor.check_gpu(settings))[-1]
+    assert finding.level == "fail"
+    assert "libcudart.so.12 not found" in finding.text
+
+
+@pytest.mark.parametrize(
+    ("device", "has_gpu", "level"), [("auto", True, "note"), ("auto", False, "ok"), ("cuda", False, "fail")]
+)
+def test_torch_without_a_gpu_matters_as_far_as_one_is_wanted(server, settings, monkeypatch, device, has_gpu, level):
+    monkeypatch.setattr(doctor, "TORCH_PROBE", "print('2.13.0+cpu', None, False)")
+    monkeypatch.setattr(hardware, "gpus", lambda: [hardware.Gpu("RTX", 8 * 10**9, 0, 0.0)] if has_gpu else [])
+    assert list(doctor.check_gpu(replace(settings, device=device)))[-1].level == level
+
+
+@pytest.mark.slow
+def test_the_real_torch_is_found_in_a_child(monkeypatch, settings):
+    monkeypatch.undo()
+    finding = list(doctor.check_gpu(settings))[-1]
+    assert finding.level in ("ok", "note")

@@ -1,0 +1,118 @@
+"""What a worker does when its last process ended in the middle of something."""
+
+import json
+import os
+import signal
+from uuid import uuid4
+
+import psutil
+
+from worker_client.poller import ExitCode
+from worker_client.protocol import Outcome
+from worker_client.spool import Spool
+from worker_client.workspace import Workspace
+
+
+def test_a_claim_whose_answer_was_lost_brings_the_same_attempt(server, work):
+    job = server.add_job()
+    server.swallow.append("/jobs/claim")
+    assert work() == ExitCode.DRAINED
+    first, second = server.calls("/jobs/claim")[:2]
+    assert first.body["claim_id"] == second.body["claim_id"]
+    assert job.attempt == 1
+    assert job.status == "completed"
+
+
+def test_a_claim_written_before_a_crash_is_repeated_after_it(server, settings, work):
+    job, claim_id = server.add_job(), str(uuid4())
+    (settings.work_dir / "claim.json").write_text(json.dumps({"claim_id": claim_id}))
+    job.status, job.attempt, job.claim_id = "running", 1, claim_id
+    work()
+    assert job.status == "completed"
+    assert job.attempt == 1
+    assert job.releases == []
+
+
+def test_each_job_is_claimed_under_an_id_of_its_own(server, work):
+    jobs = [server.add_job(), server.add_job()]
+    work()
+    assert len({job.claim_id for job in jobs}) == 2
+
+
+def test_an_unfinished_attempt_is_released_as_crashed_and_goes_on_as_the_next(server, settings, work):
+    job = server.add_job()
+    leave_behind(job, settings)
+    work()
+    assert job.releases == ["crashed"]
+    assert job.attempt == 2
+    assert job.status == "completed"
+
+
+def test_lines_and_figures_that_a_crash_left_unsent_arrive(server, settings, work):
+    job = server.add_job()
+    spool = Spool(leave_behind(job, settings).spool_path)
+    spool.append_log("INFO", "written before the crash")
+    spool.append_metrics(epoch=1, step=77, split="validation", values={"f1": 0.5})
+    spool.close()
+    work()
+    assert "written before the crash" in job.messages()
+    assert ("validation", 77) in job.points
+
+
+def test_a_result_that_a_crash_left_untold_is_told_and_not_trained_again(server, settings, work):
+    job = server.add_job()
+    outcome = Outcome("completed", metrics={"test_f1": 0.7}, model_path="/models/run-101")
+    leave_behind(job, settings).write_outcome(outcome)
+    work()
+    assert job.status == "completed"
+    assert job.attempt == 1
+    assert job.result["metrics"] == {"test_f1": 0.7}
+    assert not server.calls("/datasets/1/download")
+
+
+def test_an_attempt_that_another_worker_has_taken_over_is_left_alone(server, settings, work):
+    job = server.add_job()
+    leave_behind(job, settings)
+    job.fenced, job.status = True, "failed"
+    assert work() == ExitCode.DRAINED
+    assert job.releases == []
+
+
+def test_a_held_job_that_this_disk_knows_nothing_of_is_given_back(server, work):
+    job = server.add_job()
+    job.status, job.attempt, job.claim_id = "running", 1, str(uuid4())
+    work()
+    assert job.releases == ["crashed"]
+    assert job.status == "completed"
+
+
+def test_a_damaged_claim_file_does_not_stop_the_worker(server, settings, work):
+    (settings.work_dir / "claim.json").write_text('{"claim_id": 5')
+    job = server.add_job()
+    work()
+    assert job.status == "completed"
+
+
+def test_a_killed_worker_s_training_process_is_ended_before_the_job_goes_on(server, settings, start_worker, work):
+    job = server.add_job(steps=1000, step_s=0.05)
+    process = start_worker("--drain-when-idle")
+    server.wait_for(lambda: job.points)
+    child = json.loads((settings.work_dir / "jobs/1/attempt-1/child.json").read_text())["pid"]
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert psutil.pid_exists(child)
+    job.hyperparameters["steps"] = 3
+    work()
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    assert job.releases == ["crashed"]
+    assert job.attempt == 2
+    assert job.status == "completed"
+
+
+def leave_behind(job, settings) -> Workspace:
+    """The disk and the server as a worker that was killed in attempt 1 leaves them."""
+    claim_id = str(uuid4())
+    job.status, job.attempt, job.claim_id = "running", 1, claim_id
+    claim = {"claim_id": claim_id, "job_id": job.id, "attempt": 1}
+    (settings.work_dir / "claim.json").write_text(json.dumps(claim))
+    return Workspace.create(settings.work_dir, job.id, 1)

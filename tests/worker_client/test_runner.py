@@ -1,0 +1,307 @@
+"""One attempt, from the claim to its end, with a stub in the place of the training child."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.worker_client.fake_server import TOKEN
+from worker_client.poller import ExitCode
+from worker_client.signals import StopRequests
+
+
+def test_a_job_is_trained_and_completed_with_every_line_and_figure(server, settings, work):
+    job = server.add_job(steps=5)
+    assert work() == ExitCode.DRAINED
+    assert job.status == "completed"
+    assert job.result["metrics"] == {"test_f1": 0.9, "odd": None}
+    assert job.result["model_path"] == str(settings.models_dir / "run-101")
+    assert [message for message in job.messages() if message.startswith("step")] == [f"step {n}" for n in range(1, 6)]
+    assert sorted(job.points) == [("train", step) for step in range(1, 6)]
+    assert job.progress[-1]["phase"] == "training"
+    assert job.progress[-1]["total_steps"] == 5
+
+
+def test_the_run_page_tells_what_the_parent_did(server, work):
+    job = server.add_job()
+    work()
+    story = "\n".join(job.messages())
+    assert "takes job 1, attempt 1" in story
+    assert "andamentos.xlsx is here" in story
+    assert job.messages()[-1].startswith("Completed. The model is in")
+
+
+def test_nothing_of_a_finished_job_stays_in_the_work_folder(server, settings, work):
+    server.add_job()
+    work()
+    assert sorted(path.name for path in settings.work_dir.rglob("*") if path.is_file()) == ["claim.json"]
+    assert not (settings.work_dir / "datasets").exists()
+
+
+def test_the_child_gets_no_token_and_no_way_to_the_hub(server, work, monkeypatch):
+    monkeypatch.setenv("BERT_WORKER_TOKEN", TOKEN)
+    job = server.add_job()
+    work()
+    environment = job.result["environment"]
+    assert TOKEN not in str(environment)
+    assert not [name for name in environment if name.startswith("BERT_WORKER")]
+    assert environment["HF_HUB_OFFLINE"] == "1"
+
+
+def test_out_of_memory_is_tried_again_with_half_the_batch_each_time(server, work):
+    job = server.add_job(batch_size=16, fits=4)
+    work()
+    assert job.status == "completed"
+    assert [line for line in job.messages() if line.startswith("device batch")] == [
+        "device batch 16",
+        "device batch 8",
+        "device batch 4",
+    ]
+    assert len([line for line in job.messages() if "effective batch stays 16" in line]) == 2
+
+
+def test_the_smaller_batch_always_divides_the_effective_one(server, work):
+    job = server.add_job(batch_size=12, fits=2)
+    work()
+    assert [line for line in job.messages() if line.startswith("device batch")][1:] == [
+        "device batch 6",
+        "device batch 3",
+        "device batch 1",
+    ]
+
+
+def test_out_of_memory_at_one_text_at_a_time_fails(server, work):
+    job = server.add_job(batch_size=2, fits=0)
+    assert work(once=True) == ExitCode.JOB_FAILED
+    assert job.failure["reason"] == "out_of_memory"
+    assert job.failure["retryable"] is False
+
+
+def test_a_killed_child_fails_as_killed_and_may_be_tried_again(server, work):
+    job = server.add_job(signal=int(signal.SIGKILL))
+    assert work(once=True) == ExitCode.JOB_FAILED
+    assert job.failure["reason"] == "killed"
+    assert job.failure["retryable"] is True
+    assert "SIGKILL" in job.failure["message"]
+
+
+def test_a_child_that_ends_without_a_word_is_told_with_its_last_output(server, work):
+    job = server.add_job(exit=7)
+    work(once=True)
+    assert job.failure["reason"] == "internal_error"
+    assert "exit code 7" in job.failure["message"]
+    assert "Segfault in a library" in job.failure["traceback"]
+
+
+def test_the_child_s_own_reason_is_passed_on_and_the_worker_lives_on(server, work):
+    failing, good = server.add_job(fail="nan_loss"), server.add_job()
+    assert work() == ExitCode.DRAINED
+    assert failing.failure["reason"] == "nan_loss"
+    assert failing.failure["message"] == "The stub failed as nan_loss."
+    assert good.status == "completed"
+
+
+def test_a_sheet_with_other_bytes_is_never_trained_on(server, work):
+    job = server.add_job()
+    server.sent_sheet = job.sheet[:-1] + b"!"
+    assert work(once=True) == ExitCode.JOB_FAILED
+    assert job.failure["reason"] == "dataset_mismatch"
+    assert len(server.calls("/datasets/1/download")) == 3
+    assert not job.points
+
+
+def test_a_sheet_that_arrives_whole_the_second_time_is_used(server, work):
+    job = server.add_job()
+    server.answers["/datasets/1/download"] = [(200, job.sheet[:5], {})]
+    work()
+    assert job.status == "completed"
+
+
+def test_a_base_model_that_is_nowhere_fails_with_where_to_put_it(server, work, tmp_path):
+    job = server.add_job()
+    job.base_model = "neuralmind/bert-base-portuguese-cased"
+    (tmp_path / "base").mkdir()
+    work(once=True, base_models_dir=tmp_path / "base")
+    assert job.failure["reason"] == "base_model_unavailable"
+    assert str(tmp_path / "base/neuralmind/bert-base-portuguese-cased") in job.failure["message"]
+
+
+def test_a_full_disk_is_named(server, settings, work, monkeypatch):
+    job = server.add_job()
+
+    def full(*args, **kwargs):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("worker_client.workspace.Workspace.write_spec", full)
+    work(once=True)
+    assert job.failure["reason"] == "disk_full"
+    assert job.failure["retryable"] is True
+
+
+def test_a_cancelled_run_stops_the_child_and_is_released(server, settings, work):
+    job = server.add_job(steps=500, step_s=0.05)
+    when_training(server, job, lambda: setattr(job, "cancel_requested", True))
+    assert work() == ExitCode.DRAINED
+    assert job.releases == ["cancelled"]
+    assert job.status == "cancelled"
+    assert not (settings.work_dir / "jobs/1").exists()
+
+
+def test_a_paused_run_keeps_its_checkpoint(server, settings, work):
+    job = server.add_job(steps=500, step_s=0.05)
+    when_training(server, job, lambda: setattr(job, "pause_requested", True))
+    work()
+    assert job.releases == ["paused"]
+    assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def test_a_child_that_does_not_stop_is_ended_with_all_its_processes(server, settings, work):
+    job = server.add_job(steps=500, step_s=0.05, deaf=1, grandchild=1)
+    when_training(server, job, lambda: setattr(job, "cancel_requested", True))
+    work(stop_grace_s=0.5)
+    assert job.releases == ["cancelled"]
+    grandchild = int((settings.models_dir / "run-101.pid").read_text())
+    assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_cancel_while_the_sheet_is_fetched_is_obeyed(server, work):
+    job = server.add_job()
+    job.cancel_requested = True
+    server.answers["/datasets/1/download"] = [(503, {"code": "unavailable", "detail": "database away"}, {})] * 20
+    work()
+    assert job.releases == ["cancelled"]
+    assert not job.points
+
+
+def test_a_run_that_finishes_before_it_sees_the_cancel_is_completed(server, work):
+    server.heartbeat_s = 30
+    job = server.add_job(steps=1, deaf=1)
+    server.answers["/logs/batch"] = [(503, {"code": "unavailable", "detail": "away"}, {})]
+    when_training(server, job, lambda: setattr(job, "cancel_requested", True))
+    work()
+    assert job.status == "completed"
+
+
+def test_a_lost_lease_stops_the_child_and_sends_no_outcome(server, settings, work):
+    job = server.add_job(steps=500, step_s=0.05)
+    when_training(server, job, lambda: setattr(job, "fenced", True))
+    work(once=True)
+    assert not server.calls("/jobs/1/(complete|fail|release)")
+    assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def test_a_lapsed_lease_is_taken_up_again_by_a_heartbeat_and_the_write_repeated(server, work):
+    server.heartbeat_s = 30  # only the confirmation asked for by a refused write takes the lease up again
+    job = server.add_job(steps=20, step_s=0.05)
+    when_training(server, job, lambda: setattr(job, "lapsed", True))
+    work()
+    assert job.status == "completed"
+    assert len(job.points) == 20
+
+
+def test_a_server_away_in_mid_run_gets_every_line_and_figure_once(server, work):
+    job = server.add_job(steps=40, step_s=0.05)
+
+    def outage():
+        with server.away(3):
+            pass
+
+    when_training(server, job, outage)
+    work()
+    assert job.status == "completed"
+    assert [message for message in job.messages() if message.startswith("step")] == [f"step {n}" for n in range(1, 41)]
+    assert sorted(step for _, step in job.points) == list(range(1, 41))
+
+
+def test_the_result_waits_for_a_server_that_is_away_at_the_end(server, work):
+    job = server.add_job()
+    server.answers["/jobs/1/complete"] = [(503, {"code": "unavailable", "detail": "away"}, {"Retry-After": "1"})] * 2
+    work()
+    assert job.status == "completed"
+    calls = server.calls("/jobs/1/complete")
+    assert len(calls) == 3
+    assert calls[1].at - calls[0].at >= 1
+
+
+def test_a_completion_whose_answer_was_lost_is_sent_again(server, work):
+    job = server.add_job()
+    server.swallow.append("/jobs/1/complete")
+    work()
+    assert job.status == "completed"
+    assert len(server.calls("/jobs/1/complete")) == 2
+
+
+def test_a_result_that_the_server_refuses_fails_with_the_model_s_place(server, settings, work):
+    job = server.add_job()
+    server.answers["/jobs/1/complete"] = [(400, {"code": "invalid", "detail": "report too large"}, {})]
+    work()
+    assert job.failure["reason"] == "internal_error"
+    assert str(settings.models_dir / "run-101") in job.failure["message"]
+
+
+def test_an_abort_gives_the_job_back_with_its_checkpoint(server, settings, work):
+    job = server.add_job(steps=500, step_s=0.05)
+    stop = StopRequests()
+
+    def abort():
+        stop.drain.set()
+        stop.abort.set()
+
+    when_training(server, job, abort)
+    assert work(stop=stop) == ExitCode.DRAINED
+    assert job.releases == ["shutdown"]
+    assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def test_an_abort_with_the_server_away_tells_the_result_at_the_next_start(server, work, monkeypatch):
+    monkeypatch.setattr("worker_client.delivery.ABORT_PATIENCE_S", 0.2)
+    job = server.add_job()
+    stop = StopRequests()
+    server.answers["/jobs/1/complete"] = [(503, {"code": "unavailable", "detail": "away"}, {})] * 50
+
+    def abort():
+        server.wait_for(lambda: server.calls("/jobs/1/complete"))
+        stop.drain.set()
+        stop.abort.set()
+
+    threading.Thread(target=abort, daemon=True).start()
+    work(stop=stop)
+    assert job.status == "running"
+    server.answers.clear()
+    work()
+    assert job.status == "completed"
+    assert job.attempt == 1
+
+
+def test_a_refused_token_in_mid_run_ends_the_worker_and_keeps_the_checkpoint(server, settings, work):
+    job = server.add_job(steps=500, step_s=0.05)
+    when_training(server, job, lambda: setattr(server, "token", "btw_another_token"))
+    assert work() == ExitCode.TOKEN_REFUSED
+    assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def when_training(server, job, action) -> None:
+    """Run `action` as soon as the first figures of the job are here."""
+
+    def watch() -> None:
+        deadline = time.monotonic() + 20
+        while not job.points and time.monotonic() < deadline:
+            time.sleep(0.02)
+        action()
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+@pytest.fixture(autouse=True)
+def _no_operator_variables(monkeypatch):
+    for name in ("BERT_WORKER_TOKEN", "BERT_WORKER_API_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_each_attempt_leaves_the_models_folder_to_the_child_alone(server, settings, work):
+    server.add_job()
+    work()
+    assert [path.name for path in Path(settings.models_dir).iterdir()] == ["run-101"]

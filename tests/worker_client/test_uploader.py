@@ -1,0 +1,131 @@
+"""The uploader and the spool: order, batches, marks and refusals."""
+
+import pytest
+
+from worker_client.api import ApiClient
+from worker_client.lease import Lease
+from worker_client.spool import Spool
+from worker_client.uploader import MAX_BODY_BYTES, Uploader
+
+
+@pytest.fixture
+def spool(tmp_path) -> Spool:
+    return Spool(tmp_path / "spool.sqlite3")
+
+
+@pytest.fixture
+def job(server):
+    held = server.add_job()
+    held.status, held.attempt = "running", 1
+    return held
+
+
+@pytest.fixture
+def uploader(server, settings, job, spool) -> Uploader:
+    api = ApiClient(settings.api_url, settings.token)
+    lease = Lease(api, job_id=1, attempt=1, heartbeat_seconds=30)
+    return Uploader(api, job_id=1, attempt=1, spool=spool, lease=lease, pace_s=0.05)
+
+
+def test_lines_go_in_batches_of_at_most_a_thousand(server, job, spool, uploader):
+    for number in range(2500):
+        spool.append_log("INFO", f"line {number}")
+    uploader.send_all()
+    assert job.messages() == [f"line {number}" for number in range(2500)]
+    assert [len(call.body["lines"]) for call in server.calls("/logs/batch")] == [1000, 1000, 500]
+
+
+def test_a_batch_of_long_lines_stays_below_the_size_of_a_body(server, job, spool, uploader):
+    for _ in range(200):
+        spool.append_log("INFO", "x" * 8000)
+    uploader.send_all()
+    assert len(job.lines) == 200
+    assert all(len(str(call.body["lines"])) < MAX_BODY_BYTES for call in server.calls("/logs/batch"))
+
+
+def test_what_was_accepted_is_not_sent_again_by_the_next_process(server, job, spool, uploader, settings, tmp_path):
+    spool.append_log("INFO", "once")
+    spool.append_metrics(epoch=1, step=1, split="train", values={"loss": 1.0})
+    uploader.send_all()
+    assert Spool(tmp_path / "spool.sqlite3").is_drained()
+
+
+def test_a_server_that_lost_lines_gets_them_again(server, job, spool, uploader):
+    for number in range(6):
+        spool.append_log("INFO", f"line {number}")
+    uploader.send_all()
+    for seq in (4, 5, 6):  # restored from a backup
+        del job.lines[1, seq]
+    spool.append_log("INFO", "line 6")
+    uploader.send_all()
+    assert job.messages() == [f"line {number}" for number in range(7)]
+
+
+def test_a_line_that_the_server_never_stores_holds_nothing_back(server, job, spool, uploader):
+    spool.append_log("INFO", "one")
+    server.answers["/logs/batch"] = [(200, {"accepted": 0, "duplicates": 1, "next_seq": 1}, {})] * 2
+    uploader.send_all()
+    assert spool.is_drained()
+    assert len(server.calls("/logs/batch")) == 2
+
+
+def test_one_refused_line_costs_only_itself(server, job, spool, uploader, monkeypatch):
+    for number in range(5):
+        spool.append_log("INFO", f"line {number}")
+    real = type(server).logs
+
+    def refuse_line_3(self, body):
+        if any(line["seq"] == 3 for line in body["lines"]):
+            return 400, {"code": "invalid", "detail": "lines"}, {}
+        return real(self, body)
+
+    monkeypatch.setitem(
+        __import__("tests.worker_client.fake_server", fromlist=["ROUTES"]).ROUTES, "/logs/batch", refuse_line_3
+    )
+    uploader.send_all()
+    assert sorted(seq for _, seq in job.lines) == [1, 2, 4, 5]
+
+
+def test_one_refused_figure_costs_only_itself(server, job, spool, uploader, monkeypatch):
+    for step in range(1, 6):
+        spool.append_metrics(epoch=1, step=step, split="train", values={"loss": 1.0})
+    real = type(server).metrics
+
+    def refuse_step_3(self, body):
+        if any(point["step"] == 3 for point in body["metrics"]):
+            return 400, {"code": "invalid", "detail": "metrics"}, {}
+        return real(self, body)
+
+    monkeypatch.setitem(
+        __import__("tests.worker_client.fake_server", fromlist=["ROUTES"]).ROUTES, "/metrics", refuse_step_3
+    )
+    uploader.send_all()
+    assert sorted(step for _, step in job.points) == [1, 2, 4, 5]
+
+
+def test_progress_is_sent_when_it_changed_and_not_otherwise(server, job, spool, uploader):
+    spool.put_progress(phase="training", epoch=1.0, step=5, total_steps=9, eta_seconds=None)
+    uploader.send_all()
+    uploader.send_all()
+    assert job.progress == [{"attempt": 1, "phase": "training", "epoch": 1.0, "step": 5, "total_steps": 9}]
+
+
+def test_a_cancel_rides_on_the_answer_to_log_lines(server, job, spool, uploader):
+    job.cancel_requested = True
+    spool.append_log("INFO", "line")
+    uploader.send_all()
+    assert uploader._lease.cancel_requested.is_set()
+
+
+def test_the_spool_counts_what_is_left(spool):
+    spool.append_log("INFO", "a")
+    spool.append_metrics(epoch=1, step=1, split="train", values={"loss": 1.0})
+    assert spool.pending_count() == 2
+    spool.accept_logs(2)
+    assert spool.pending_count() == 1
+
+
+@pytest.mark.parametrize(("given", "kept"), [("a\x00b", "a�b"), ("a\ud800b", "a?b"), ("x" * 9000, "x" * 8000)])
+def test_a_line_is_kept_as_every_database_can_store_it(spool, given, kept):
+    spool.append_log("info", given)
+    assert spool.next_logs()[0]["message"] == kept

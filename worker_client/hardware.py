@@ -1,0 +1,85 @@
+"""What this machine is: the facts of a registration, learned without importing torch."""
+
+import platform
+import re
+import socket
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, distributions, version
+from typing import Any
+
+from worker_client import __version__
+
+CUDA_BUILD = re.compile(r"\+cu(\d+?)(\d)$")
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One NVIDIA GPU as the driver names it."""
+
+    name: str
+    memory_bytes: int
+    memory_used_bytes: int
+    utilization: float  # percent
+
+
+def gpus() -> list[Gpu]:
+    """The NVIDIA GPUs, or none where there is no driver: then the worker trains on the CPU."""
+    try:
+        import pynvml
+
+        pynvml.nvmlInit()
+    except Exception:  # an absent package, an absent library and an absent driver each raise their own
+        return []
+    try:
+        return [_gpu(pynvml, index) for index in range(pynvml.nvmlDeviceGetCount())]
+    except pynvml.NVMLError:
+        return []
+    finally:
+        pynvml.nvmlShutdown()
+
+
+def _gpu(pynvml: Any, index: int) -> Gpu:
+    handle = pynvml.nvmlDeviceGetHandleByIndex(index)
+    memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+    name = pynvml.nvmlDeviceGetName(handle)
+    try:
+        busy = float(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    except pynvml.NVMLError:  # a GPU cut into MIG slices has no figure of its own
+        busy = 0.0
+    return Gpu(str(name), int(memory.total), int(memory.used), busy)
+
+
+def installed_version(package: str) -> str:
+    """The version from the package's metadata, or an empty string."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def cuda_version() -> str:
+    """The CUDA release that the installed torch was built for, or an empty string for a CPU build."""
+    torch = installed_version("torch")
+    if build := CUDA_BUILD.search(torch):
+        return f"{build[1]}.{build[2]}"
+    if not torch or "+" in torch:
+        return ""
+    # The wheels of PyPI carry no suffix; on Linux they bring the runtime as a package beside.
+    names = {str(dist.metadata["Name"]).lower(): dist.version for dist in distributions() if dist.metadata["Name"]}
+    runtime = next((names[name] for name in sorted(names) if name.startswith("nvidia-cuda-runtime")), "")
+    return ".".join(runtime.split(".")[:2])
+
+
+def facts(base_models: list[str]) -> dict[str, Any]:
+    """The body of POST /workers/register."""
+    return {
+        "hostname": socket.gethostname(),
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "torch": installed_version("torch"),
+        "transformers": installed_version("transformers"),
+        "cuda": cuda_version(),
+        "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in gpus()],
+        "client_version": __version__,
+        "base_models": base_models,
+    }

@@ -1,0 +1,269 @@
+"""JobRunner: one attempt from the claim to its end: prepare, start the child, supervise, deliver."""
+
+import errno
+import logging
+import shutil
+import signal
+import sqlite3
+import time
+import traceback
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from worker_client.api import ApiClient
+from worker_client.attempt import SLICE_S, Attempt
+from worker_client.cache import BaseModels, fetch_dataset, forget_datasets
+from worker_client.child import TRAINING_COMMAND, ChildProcess, remember, was_killed
+from worker_client.delivery import JobEnd, deliver
+from worker_client.errors import ChildExit, FailureReason, Stopped, TrainingFailed
+from worker_client.protocol import JobSpec, Outcome, Registration, TrainingSpec
+from worker_client.settings import WorkerSettings
+from worker_client.signals import StopRequests
+from worker_client.spool import Spool
+from worker_client.workspace import Workspace
+
+log = logging.getLogger("worker_client.runner")
+
+STOP_GRACE_S = 30.0
+LOST_GRACE_S = 20.0  # a zombie must have freed the GPU within 30 s of the first refusal
+DEFAULT_BATCH_SIZE = 16
+FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+CHILD_REASONS = {ChildExit.of(reason).value: reason for reason in FailureReason if reason.name in ChildExit.__members__}
+
+
+class JobRunner:
+    """Runs the attempts of one worker, one after the other. Never raises for what a job does wrong."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        api: ApiClient,
+        *,
+        paces: Registration,
+        stop: StopRequests,
+        command: Sequence[str] = TRAINING_COMMAND,
+        stop_grace_s: float = STOP_GRACE_S,
+    ) -> None:
+        self._settings = settings
+        self._api = api
+        self._paces = paces
+        self._stop = stop
+        self._command = tuple(command)
+        self._stop_grace_s = stop_grace_s
+        self._datasets_dir = settings.work_dir / "datasets"
+        self._base_models = BaseModels.of(settings)
+
+    def run(self, job: JobSpec) -> JobEnd:
+        """Do one attempt and tell the server how it ended. Raises Unauthorized."""
+        workspace, spool, trouble = _open(self._settings.work_dir, job)
+        attempt = Attempt(
+            self._api,
+            job_id=job.job_id,
+            number=job.attempt,
+            paces=self._paces,
+            workspace=workspace,
+            spool=spool,
+            stop=self._stop,
+            heartbeat_seconds=job.heartbeat_seconds,
+        )
+        try:
+            with attempt:
+                end = deliver(attempt, trouble or self._outcome(job, attempt))
+        finally:
+            forget_datasets(self._datasets_dir)
+        tidy(workspace, end)
+        return end
+
+    def _outcome(self, job: JobSpec, attempt: Attempt) -> Outcome:
+        try:
+            outcome = self._train(job, attempt)
+        except Stopped as stopped:
+            outcome = Outcome("stopped", reason=str(stopped))
+        except Exception as error:
+            outcome = outcome_of(error)
+        _keep(attempt.workspace, outcome)
+        return outcome
+
+    def _train(self, job: JobSpec, attempt: Attempt) -> Outcome:
+        log.info("%s takes job %d, attempt %d: %s.", self._paces.name, job.job_id, job.attempt, job.run_name)
+        spec = self._prepare(job, attempt)
+        while True:
+            attempt.check()
+            attempt.workspace.write_spec(spec)
+            outcome = self._run_child(attempt)
+            smaller = _smaller_batch(spec, outcome)
+            if smaller is None:
+                return outcome
+            log.warning(
+                "Out of memory: starting again with %d texts at a time instead of %d. The effective batch stays %d.",
+                smaller,
+                _batch_used(spec, outcome),
+                _effective_batch(spec),
+            )
+            attempt.workspace.forget_outcome()
+            spec = replace(spec, device_batch_size=smaller)
+
+    def _prepare(self, job: JobSpec, attempt: Attempt) -> TrainingSpec:
+        attempt.spool.put_progress(phase="downloading", epoch=0, step=0, total_steps=0)
+        dataset_path = fetch_dataset(job.dataset, attempt=attempt, folder=self._datasets_dir)
+        base_model_dir = self._base_models.folder_of(job.base_model, job.base_model_revision, attempt=attempt)
+        return TrainingSpec(
+            job_id=job.job_id,
+            attempt=job.attempt,
+            run_id=job.run_id,
+            run_name=job.run_name,
+            task_type=job.task_type,
+            base_model=job.base_model,
+            base_model_revision=job.base_model_revision,
+            base_model_dir=str(base_model_dir) if base_model_dir else None,
+            seed=job.seed,
+            hyperparameters=job.hyperparameters,
+            dataset_path=str(dataset_path),
+            dataset_sha256=job.dataset.sha256,
+            dataset_filename=job.dataset.filename,
+            sheet=job.dataset.sheet,
+            columns=job.dataset.columns,
+            labels=job.dataset.labels,
+            repair_bio=job.dataset.repair_bio,
+            model_dir=str(self._settings.models_dir / f"run-{job.run_id}"),
+            checkpoints_dir=str(attempt.workspace.checkpoints_dir),
+            device=self._settings.device,
+            processes=self._settings.processes,
+            worker_name=self._paces.name,
+        )
+
+    def _run_child(self, attempt: Attempt) -> Outcome:
+        workspace = attempt.workspace
+        child = ChildProcess(
+            [*self._command, str(workspace.root)],
+            log_path=workspace.child_log_path,
+            HF_HUB_OFFLINE="1",
+            TRANSFORMERS_OFFLINE="1",
+        )
+        try:
+            remember(child, workspace.child_id_path)
+            log.info("Training process %d started.", child.pid)
+            exit_code, asked = self._supervise(child, attempt)
+        finally:
+            child.kill()
+        return self._judge(child, exit_code, asked, attempt)
+
+    def _supervise(self, child: ChildProcess, attempt: Attempt) -> tuple[int, str | None]:
+        """Wait for the child's end; returns its exit code and what it was asked to stop for, if it was."""
+        asked: str | None = None
+        deadline = 0.0
+        while (exit_code := child.wait(SLICE_S)) is None:
+            reason = attempt.stop_reason()
+            if reason and not asked:
+                asked = reason
+                deadline = time.monotonic() + self._grace_s(attempt)
+                attempt.workspace.request_stop(reason)
+                log.info("Asking the training process to stop: %s.", reason)
+            if asked and time.monotonic() > deadline:
+                log.warning("The training process did not stop in time and is ended.")
+                child.kill()
+        return exit_code, asked
+
+    def _grace_s(self, attempt: Attempt) -> float:
+        return min(LOST_GRACE_S, self._stop_grace_s) if attempt.lease.is_over else self._stop_grace_s
+
+    def _judge(self, child: ChildProcess, exit_code: int, asked: str | None, attempt: Attempt) -> Outcome:
+        """How the attempt ended, from the child's own word where it left one, else from its exit code."""
+        outcome = _own_word(attempt.workspace)
+        if outcome and outcome.status == "completed":
+            return outcome
+        if asked and (not outcome or outcome.status == "stopped" or asked == "cancelled"):
+            return Outcome("stopped", reason=asked)
+        if exit_code == ChildExit.STOPPED or (exit_code == -signal.SIGTERM and self._stop.drain.is_set()):
+            # Stopped by someone else: a service manager, for one, signals every process of the service.
+            return Outcome("stopped", reason="shutdown")
+        return outcome or _without_word(exit_code, child.tail())
+
+
+def outcome_of(error: Exception) -> Outcome:
+    """What an exception in the worker itself means for the attempt."""
+    if isinstance(error, TrainingFailed):
+        return Outcome("failed", reason=error.reason, message=error.message)
+    full = isinstance(error, OSError) and error.errno in FULL_DISK
+    if full or (isinstance(error, sqlite3.Error) and "disk is full" in str(error)):
+        message = f"The worker's disk is full ({error}). Free some space; the job is tried again."
+        return Outcome("failed", reason=FailureReason.DISK_FULL, message=message)
+    return Outcome(
+        "failed",
+        reason=FailureReason.INTERNAL_ERROR,
+        message=f"The worker stumbled: {type(error).__name__}: {error}",
+        traceback="".join(traceback.format_exception(error)),
+    )
+
+
+def tidy(workspace: Workspace, end: JobEnd) -> None:
+    """Keep what the next attempt goes on from, and what is still to be told; remove the rest."""
+    if end.is_terminal:
+        shutil.rmtree(workspace.root.parent, ignore_errors=True)
+    elif end in (JobEnd.RETRIED, JobEnd.RELEASED):
+        shutil.rmtree(workspace.root, ignore_errors=True)
+
+
+def _open(work_dir: Path, job: JobSpec) -> tuple[Workspace, Spool, Outcome | None]:
+    """The attempt's folder and spool; where the disk takes neither, a spool in memory tells that failure."""
+    try:
+        workspace = Workspace.create(work_dir, job.job_id, job.attempt)
+        return workspace, Spool(workspace.spool_path), None
+    except (OSError, sqlite3.Error) as error:
+        workspace = Workspace(work_dir / "jobs" / str(job.job_id) / f"attempt-{job.attempt}")
+        return workspace, Spool(Path(":memory:")), outcome_of(error)
+
+
+def _keep(workspace: Workspace, outcome: Outcome) -> None:
+    """Write the outcome down, for a worker that is ended before the server heard it."""
+    try:
+        workspace.write_outcome(outcome)
+    except OSError as error:
+        log.warning("The outcome cannot be kept on this disk: %s", error)
+
+
+def _own_word(workspace: Workspace) -> Outcome | None:
+    try:
+        return workspace.read_outcome()
+    except (OSError, ValueError, TypeError) as error:
+        log.warning("The training process left an outcome that cannot be read: %s", error)
+        return None
+
+
+def _without_word(exit_code: int, tail: str) -> Outcome:
+    """The failure of a child that ended without saying how."""
+    if was_killed(exit_code):
+        message = f"The training process was ended from outside ({_signal_name(exit_code)}), often for want of memory."
+        return Outcome("failed", reason=FailureReason.KILLED, message=message, traceback=tail)
+    reason = CHILD_REASONS.get(exit_code, FailureReason.INTERNAL_ERROR)
+    message = f"The training process ended with exit code {exit_code} and no word of its own."
+    last_line = next(iter(reversed(tail.splitlines())), "")
+    return Outcome("failed", reason=reason, message=f"{message} {last_line}".strip(), traceback=tail)
+
+
+def _signal_name(exit_code: int) -> str:
+    try:
+        return signal.Signals(-exit_code).name
+    except ValueError:
+        return f"exit code {exit_code & 0xFFFF_FFFF:#x}"
+
+
+def _effective_batch(spec: TrainingSpec) -> int:
+    return int(spec.hyperparameters.get("batch_size", DEFAULT_BATCH_SIZE))
+
+
+def _batch_used(spec: TrainingSpec, outcome: Outcome) -> int:
+    """Texts at a time on the device: what the child reports, else what it was told, else the whole batch."""
+    return int(outcome.report.get("device_batch_size") or spec.device_batch_size or _effective_batch(spec))
+
+
+def _smaller_batch(spec: TrainingSpec, outcome: Outcome) -> int | None:
+    """The next device batch after an out-of-memory: the largest divisor of the effective batch up to half.
+
+    None when the attempt did not run out of memory, or ran out of it at one text at a time.
+    """
+    if outcome.status != "failed" or outcome.reason != FailureReason.OUT_OF_MEMORY:
+        return None
+    effective, half = _effective_batch(spec), _batch_used(spec, outcome) // 2
+    return next((size for size in range(half, 0, -1) if effective % size == 0), None)

@@ -1,0 +1,162 @@
+"""The uploader: a thread that sends an attempt's lines, figures and progress, and keeps what was not accepted."""
+
+import json
+import logging
+import random
+import threading
+from typing import Any
+
+from worker_client.api import ApiClient
+from worker_client.backoff import Outage
+from worker_client.errors import ApiError, LeaseLost, Rejected, Retryable, Unauthorized
+from worker_client.lease import Lease
+from worker_client.protocol import Directives
+from worker_client.spool import Spool
+
+# Not shown on the run page: a line about a refused line would be one more line to refuse.
+log = logging.getLogger("worker_client.connection")
+
+MAX_LINES = 1_000
+MAX_BODY_BYTES = 500_000
+MAX_POINTS = 500
+RETRY_CAP_S = 30.0
+
+
+class Uploader:
+    """Sends the spool of one attempt in order. What the server has taken is marked in the spool itself."""
+
+    def __init__(self, api: ApiClient, *, job_id: int, attempt: int, spool: Spool, lease: Lease, pace_s: float) -> None:
+        self._api = api.twin()
+        self._ids = {"job_id": job_id, "attempt": attempt}
+        self._spool = spool
+        self._lease = lease
+        self._pace_s = pace_s
+        self._sent_progress: dict[str, Any] | None = None
+        self._asked_again: set[int] = set()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"uploader-{job_id}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to send."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop sending in the background; returns when no request of the thread is under way."""
+        self._ended.set()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def send_all(self) -> None:
+        """Send until the spool is drained. Raises what the server answers, Rejected excepted."""
+        self._send_progress()
+        while not self._spool.is_drained():
+            self._send_batch()
+
+    def _send_until_ended(self) -> None:
+        self._send_progress()
+        while not self._ended.is_set() and not self._spool.is_drained():
+            self._send_batch()
+
+    def _send_batch(self) -> None:
+        self._send_logs()
+        self._send_metrics()
+
+    def _run(self) -> None:
+        outage = Outage(cap_s=RETRY_CAP_S)
+        pause_s = 0.0
+        while not self._ended.wait(pause_s) and not self._lease.is_over:
+            pause_s = self._pace_s * random.uniform(0.8, 1.2)
+            try:
+                self._send_until_ended()
+                outage.over()
+            except ApiError as error:
+                pause_s = self._pause_after(error, outage)
+            except Exception:
+                log.exception("The uploader stumbled; it goes on.")
+
+    def _pause_after(self, error: ApiError, outage: Outage) -> float:
+        if isinstance(error, LeaseLost):
+            try:
+                return self._pace_s if self._lease.survives() else 0.0
+            except Retryable as away:
+                error = away
+        if isinstance(error, Unauthorized):
+            self._lease.refuse(error)
+        return outage.failed(error, kept=self._spool.pending_count())
+
+    def _send_logs(self) -> None:
+        lines = _fitting(self._spool.next_logs(MAX_LINES))
+        if not lines:
+            return
+        first, last = lines[0]["seq"], lines[-1]["seq"]
+        try:
+            answer = self._api.logs(**self._ids, lines=lines)
+        except Rejected as error:
+            if len(lines) > 1 and self._halve_logs(lines):
+                return
+            # One line that the server will never take must not hold back all those after it.
+            log.warning("The server refused log line %d, which is left out: %s", first, error)
+            self._spool.accept_logs(first + 1)
+            return
+        self._take(answer)
+        self._spool.accept_logs(self._next_seq(int(answer.get("next_seq", last + 1)), first, last))
+
+    def _next_seq(self, asked: int, first: int, last: int) -> int:
+        """Where to go on: the server may ask for earlier lines again, each place once.
+
+        Twice for the same place would be for ever: that line is one it never stores.
+        """
+        if asked > first:
+            return min(asked, last + 1)
+        if asked in self._asked_again:
+            return last + 1
+        self._asked_again.add(asked)
+        return max(1, asked)
+
+    def _halve_logs(self, lines: list[dict[str, Any]]) -> bool:
+        """Send the first half of a refused batch; the rest follows in the next round."""
+        half = lines[: len(lines) // 2]
+        try:
+            self._take(self._api.logs(**self._ids, lines=half))
+        except Rejected:
+            return len(half) > 1 and self._halve_logs(half)
+        self._spool.accept_logs(half[-1]["seq"] + 1)
+        return True
+
+    def _send_metrics(self) -> None:
+        points, mark = self._spool.next_metrics(MAX_POINTS)
+        while points:
+            try:
+                self._take(self._api.metrics(**self._ids, metrics=points))
+                break
+            except Rejected as error:
+                if len(points) == 1:
+                    log.warning("The server refused the figures of step %s: %s", points[0]["step"], error)
+                    break
+                points, mark = self._spool.next_metrics(len(points) // 2)
+        self._spool.accept_metrics(mark)
+
+    def _send_progress(self) -> None:
+        progress = self._spool.progress()
+        if progress is None or progress == self._sent_progress:
+            return
+        body = {"epoch": 0, "step": 0, "total_steps": 0, "phase": "preparing", **progress}
+        known = {key: value for key, value in body.items() if value is not None}
+        try:
+            self._lease.note(self._api.progress(**self._ids, progress=known))
+        except Rejected as error:
+            log.warning("The server refused the progress: %s", error)
+        self._sent_progress = progress
+
+    def _take(self, answer: dict[str, Any]) -> None:
+        self._lease.note(Directives.from_wire(answer))
+
+
+def _fitting(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As many of the first lines as one body may hold; at least one."""
+    total = 0
+    for count, line in enumerate(lines):
+        total += len(json.dumps(line)) + 2
+        if total > MAX_BODY_BYTES and count:
+            return lines[:count]
+    return lines
