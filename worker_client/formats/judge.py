@@ -53,9 +53,12 @@ class Judge:
         """An empty list for a blank row, one Record, or every RowFault of the row."""
         first, second = cells.get(self._first), cells.get(self._second)
         if type(first) is str and type(second) is str and not self._extras:
-            if self._plain_text and (label := self._labels.get(second)) and (text := normalise(first)):
+            text = normalise(first)
+            # The usual row of a text task; a label is normalised once however many rows have it.
+            if text and self._plain_text and (label := self._labels.get(second)):
                 return [Record(row, text, label)]
-            return self._read(row, normalise(first), second, {})
+            if text and normalise(second):
+                return self._read(row, text, second, {})
         used = {role: cells[column] for role, column in self._columns.items() if column in cells}
         odd = [(role, cell) for role, cell in used.items() if isinstance(cell, OddCell)]
         if faults := [self._error(row, role, cell) for role, cell in odd if cell.kind == "error"]:

@@ -121,6 +121,7 @@ class _RowHandler:
             self._column = COLUMNS[letters.encode()] if letters else self._column + 1
             self._kind, self._style = attributes.get("t", "n"), attributes.get("s", "")
             self._formula = False
+            self._value.clear()
         elif name in ("v", "t"):
             self._reading = not self._phonetic
         elif name == "f":
@@ -156,6 +157,7 @@ class _RowHandler:
             self._phonetic -= 1
         elif name == "row":
             self.rows.append((self._number, self._cells))
+            self._cells = {}  # what stands outside of rows belongs to none
 
     def _end_cell(self) -> None:
         self._grid.count_cells(1)
