@@ -48,7 +48,7 @@ def shape_of(text: str) -> bytes:
             return text.encode(encoding).translate(table, dropped)
         except UnicodeEncodeError:
             continue
-    return text.translate(_LETTERS).encode("utf-8", "surrogatepass")
+    return text.translate(_LETTERS).encode("latin-1", "xmlcharrefreplace")
 
 
 class _Letters(dict[int, str]):
