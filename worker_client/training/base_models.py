@@ -54,10 +54,14 @@ def label_maps(task: Task) -> dict[str, Any]:
 
 
 def _tiny_tokenizer(task: Task, train: Sequence[Record]) -> Any:
+    return _tokenizer_of(_learn_vocabulary(task.text_of(record) for record in train))
+
+
+def _tokenizer_of(vocabulary: dict[str, int]) -> Any:
     from transformers import BertTokenizer
 
     # Handed over as a dict: a `vocab_file` is silently ignored by transformers 5 and every word becomes [UNK].
-    return BertTokenizer(vocab=_learn_vocabulary(task.text_of(record) for record in train), do_lower_case=False)
+    return BertTokenizer(vocab=vocabulary, do_lower_case=False)
 
 
 def _learn_vocabulary(texts: Iterator[str]) -> dict[str, int]:
@@ -67,11 +71,14 @@ def _learn_vocabulary(texts: Iterator[str]) -> dict[str, int]:
     learner = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
     learner.normalizer = normalizers.BertNormalizer(lowercase=False)
     learner.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    known = sorted(set(texts))
+    # The library numbers the pieces `##x` in the order of a hash table, another in each process, and breaks ties by
+    # these numbers. Named beforehand, they get fixed numbers, and a resumed run gets the vocabulary that it had.
+    inner = [f"##{letter}" for letter in sorted({letter for text in known for letter in text if not letter.isspace()})]
     trainer = trainers.WordPieceTrainer(
-        vocab_size=VOCABULARY_SIZE, special_tokens=SPECIAL_TOKENS, min_frequency=2, show_progress=False
+        vocab_size=VOCABULARY_SIZE, special_tokens=[*SPECIAL_TOKENS, *inner], min_frequency=2, show_progress=False
     )
-    # Sorted: equal counts are ranked by first sight, which must not depend on the order of the rows.
-    learner.train_from_iterator(sorted(set(texts)), trainer)
+    learner.train_from_iterator(known, trainer)
     return dict(sorted(learner.get_vocab().items(), key=lambda item: item[1]))
 
 

@@ -56,8 +56,12 @@ def predict_sheet(options: argparse.Namespace) -> tuple[int, float]:
         options.input, role=predictor.task.role, column=options.column or "", sheet=options.sheet or ""
     )
     began = time.monotonic()
-    done = _predict_chunks(predictor, records, write)
-    _save(book, options.output)
+    try:
+        done = _predict_chunks(predictor, records, write)
+        _save(book, options.output)
+    except BaseException:
+        book.discard()
+        raise
     return done, time.monotonic() - began
 
 

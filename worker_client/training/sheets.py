@@ -32,6 +32,11 @@ class SheetWriter:
         """Write the file."""
         self._book.save(path)
 
+    def discard(self) -> None:
+        """Instead of `save`: let go of the temporary files."""
+        for sheet in self._book.worksheets:
+            sheet.close()
+
     def _cell(self, sheet: Any, value: Any) -> Any:
         if not isinstance(value, str):
             return value

@@ -1,0 +1,188 @@
+"""Whole sheets in, whole sheets out: every row in its place, long texts read to their end, nothing executed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from tests.worker_client.training_factories import (
+    make_sheet,
+    make_spec,
+    make_workspace,
+    run_child,
+    text_rows,
+    token_rows,
+)
+from worker_client.formats import Record
+from worker_client.training import prediction
+from worker_client.training.inference import Predictor
+from worker_client.training.prediction import main
+
+pytestmark = pytest.mark.slow
+
+
+def train(folder: Path, rows, **changes) -> Path:
+    spec = make_spec(folder, rows, **changes)
+    assert run_child(make_workspace(folder, spec)) == 0
+    return Path(spec.model_dir)
+
+
+@pytest.fixture(scope="module")
+def text_model(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("text"), text_rows(240), hyperparameters={"epochs": 3})
+
+
+@pytest.fixture(scope="module")
+def token_model(tmp_path_factory):
+    return train(tmp_path_factory.mktemp("token"), token_rows(120), task="token_classification")
+
+
+def predict(model, sheet, *more):
+    """Exit code and the output's sheets as lists of dicts."""
+    output = sheet.with_name("out.xlsx")
+    code = main(["--model", str(model), "--input", str(sheet), "--output", str(output), *more])
+    if code:
+        return code, {}
+    book = openpyxl.load_workbook(output)
+    sheets = {}
+    for name in book.sheetnames:
+        header, *rows = book[name].values
+        sheets[name] = [dict(zip(header, row, strict=True)) for row in rows]
+    return code, sheets
+
+
+def test_every_row_is_predicted_in_its_place_and_blank_ones_stay_blank(text_model, tmp_path):
+    rows = [(7, "autos arquivado"), (8, None), (9, "suspenso pelo juiz"), (10, "  "), (11, "conclusos para despacho")]
+    sheet = make_sheet(tmp_path / "in.xlsx", ["id", "Texto"], rows)
+    code, sheets = predict(text_model, sheet)
+    found = sheets["predictions"]
+    assert code == 0
+    assert [row["id"] for row in found] == ["7", "8", "9", "10", "11"]
+    assert [row["predicted"] for row in found] == ["Arquivado", None, "Suspenso", None, "Ativo"]
+    assert found[1]["probability"] is None
+    assert found[0]["probability"] == found[0]["Arquivado"]
+    assert sum(found[0][label] for label in ("Arquivado", "Ativo", "Suspenso")) == pytest.approx(1, abs=1e-4)
+
+
+def test_a_sheet_without_labels_or_with_them_gives_the_same(text_model, tmp_path):
+    rows = text_rows(30, seed=5)
+    labelled = make_sheet(tmp_path / "a.xlsx", ["text", "label"], rows)
+    bare = make_sheet(tmp_path / "b.xlsx", ["text"], [(text,) for text, _ in rows])
+    first = predict(text_model, labelled)[1]["predictions"]
+    assert first == predict(text_model, bare)[1]["predictions"]
+    assert sum(row["predicted"] == label for row, (_, label) in zip(first, rows, strict=True)) > 25
+
+
+@pytest.mark.parametrize("sign", ["=1+1", "+55 85", "-x", "@SUM(A1)"])
+def test_a_text_that_looks_like_a_formula_stays_a_text(text_model, tmp_path, sign):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [(f"{sign} arquivado",)])
+    predict(text_model, sheet)
+    cell = openpyxl.load_workbook(tmp_path / "out.xlsx")["predictions"]["C2"]
+    assert (cell.value, cell.data_type) == (f"{sign} arquivado", "s")
+
+
+def test_the_order_of_rows_and_the_batch_size_do_not_change_a_prediction(text_model, tmp_path):
+    rows = [(text,) for text, _ in text_rows(40, seed=9, words=3)] + [(text,) for text, _ in text_rows(9, words=60)]
+    there = predict(text_model, make_sheet(tmp_path / "a.xlsx", ["text"], rows), "--batch-size", "3")[1]["predictions"]
+    back = predict(text_model, make_sheet(tmp_path / "b.xlsx", ["text"], rows[::-1]))[1]["predictions"]
+    for one, other in zip(there, back[::-1], strict=True):
+        assert one["predicted"] == other["predicted"]
+        assert one["probability"] == pytest.approx(other["probability"], abs=1e-4)
+
+
+def test_a_long_text_is_read_to_its_end(text_model):
+    """The model read 32 sub-tokens in training; windows show it what stands behind them."""
+    predictor = Predictor(text_model, device="cpu", batch_size=8)
+    filler = "o processo da parte " * 20
+    long, short = Record(2, text=filler + "suspenso sobrestado aguarda " * 12), Record(3, text=filler)
+    decoded = predictor.predict([long, short])
+    suspended = predictor.task.ids["Suspenso"]
+    assert decoded.probabilities[0][suspended] > decoded.probabilities[1][suspended] + 0.2
+
+
+def test_words_are_tagged_and_entities_listed(token_model, tmp_path):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["tokens"], [("o juiz João Souza em Fortaleza hoje",), (None,)])
+    _, sheets = predict(token_model, sheet)
+    assert len(sheets["predictions"][0]["tags"].split()) == 7
+    person = {"row": 2, "type": "PESSOA", "text": "João Souza", "start_word": 3, "end_word": 4}
+    assert person in sheets["entities"]
+
+
+def test_every_word_of_a_long_row_is_tagged_exactly_once(token_model, tmp_path):
+    tokens = " ".join(text for text, _ in token_rows(40, seed=8))
+    _, sheets = predict(token_model, make_sheet(tmp_path / "in.xlsx", ["tokens"], [(tokens,)]))
+    (row,) = sheets["predictions"]
+    assert row["tokens"] == tokens
+    assert len(row["tags"].split()) == len(tokens.split())
+    people = [entity for entity in sheets["entities"] if entity["type"] == "PESSOA"]
+    assert len(people) > 30
+    starts = [entity["start_word"] for entity in people]
+    assert max(starts) > 300
+    assert len(set(starts)) == len(starts)
+
+
+def test_predicted_tags_can_be_imported_again(token_model, tmp_path):
+    from worker_client.formats import RowFault, read_records
+
+    sheet = make_sheet(tmp_path / "in.xlsx", ["tokens"], [(text,) for text, _ in token_rows(40, seed=3)])
+    predict(token_model, sheet)
+    again = list(read_records(tmp_path / "out.xlsx", task_type="token_classification", sheet="predictions", columns={}))
+    assert len(again) == 40
+    assert not [item for item in again if isinstance(item, RowFault)]
+
+
+def test_another_column_and_sheet_can_be_named(text_model, tmp_path):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["Ementa"], [("baixa definitiva",)])
+    code, sheets = predict(text_model, sheet, "--column", "ementa", "--sheet", "dados")
+    assert (code, len(sheets["predictions"])) == (0, 1)
+
+
+def refusal(capsys, *arguments):
+    code = main([str(argument) for argument in arguments])
+    error = capsys.readouterr().err
+    assert code == 1
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1
+    return error
+
+
+def test_what_cannot_be_done_is_one_clear_line(text_model, tmp_path, capsys):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["Ementa"], [("baixa",)])
+    broken = tmp_path / "broken.xlsx"
+    broken.write_bytes(b"no sheet")
+    out = tmp_path / "out.xlsx"
+    model, empty = text_model, tmp_path / "empty"
+    empty.mkdir()
+    for arguments, told in [
+        (["--model", empty / "gone", "--input", sheet, "--output", out], "no model directory"),
+        (["--model", empty, "--input", sheet, "--output", out], "is missing"),
+        (["--model", model, "--input", tmp_path / "gone.xlsx", "--output", out], "no file"),
+        (["--model", model, "--input", broken, "--output", out], "error"),
+        (["--model", model, "--input", sheet, "--output", out], "columns found: Ementa"),
+        (["--model", model, "--input", sheet, "--output", out, "--sheet", "outra"], "outra"),
+        (["--model", model, "--input", sheet, "--output", sheet], "is the input"),
+        (["--model", model, "--input", sheet, "--output", tmp_path / "no" / "out.xlsx"], "no folder"),
+    ]:
+        assert told in refusal(capsys, *arguments)
+    assert not out.exists()
+
+
+def test_the_command_runs_as_a_module(text_model, tmp_path):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [("baixa definitiva",)] * 3)
+    command = [sys.executable, "-m", "worker_client.training.prediction", "--model", str(text_model)]
+    command += ["--input", str(sheet), "--output", str(tmp_path / "out.xlsx"), "--device", "cpu"]
+    done = subprocess.run(
+        command, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 rows predicted" in done.stdout
+
+
+def test_progress_is_said_while_it_goes_on(text_model, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(prediction, "PROGRESS_EVERY_S", 0.0)
+    monkeypatch.setattr(prediction, "CHUNK_ROWS", 10)
+    predict(text_model, make_sheet(tmp_path / "in.xlsx", ["text"], [("baixa",)] * 25))
+    assert [line.split(" rows")[0] for line in capsys.readouterr().out.splitlines()] == ["10", "20", "25", "25"]

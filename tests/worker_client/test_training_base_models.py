@@ -1,0 +1,94 @@
+"""tiny-bert is made of the training texts; other base models come from a folder and never from the network."""
+
+import random
+
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, XLMRobertaConfig, XLMRobertaModel
+
+from tests.worker_client.training_factories import SIGNS, make_spec, text_rows
+from worker_client.errors import FailureReason, TrainingFailed
+from worker_client.formats import Record
+from worker_client.training import base_models
+from worker_client.training.tasks import task_for
+
+TASK = task_for("text_classification", list(SIGNS))
+RECORDS = [Record(row, text=text, label=label) for row, (text, label) in enumerate(text_rows(60), start=2)]
+
+
+def load(tmp_path, **changes):
+    return base_models.load_base_model(make_spec(tmp_path, [], **changes), TASK, RECORDS)
+
+
+def test_tiny_bert_knows_the_words_of_the_training_texts(tmp_path):
+    tokenizer = load(tmp_path).tokenizer
+    assert tokenizer.tokenize("processo arquivado em audiência")[:2] == ["processo", "arquivado"]
+    ids = tokenizer([record.text for record in RECORDS], add_special_tokens=False)["input_ids"]
+    assert tokenizer.unk_token_id not in {piece for row in ids for piece in row}
+
+
+def test_the_same_texts_give_the_same_vocabulary_in_any_order(tmp_path):
+    texts = [record.text for record in RECORDS] * 3
+    vocabularies = []
+    for seed in range(4):
+        random.Random(seed).shuffle(texts)
+        vocabularies.append(list(base_models._learn_vocabulary(iter(texts)).items()))
+    assert all(vocabulary == vocabularies[0] for vocabulary in vocabularies)
+
+
+def test_labels_keep_the_order_of_the_dataset_and_those_without_rows_stay(tmp_path):
+    task = task_for("text_classification", ["Suspenso", "Nunca visto", "Ativo"])
+    model = base_models.load_base_model(make_spec(tmp_path, []), task, RECORDS).model
+    assert model.config.id2label == {0: "Suspenso", 1: "Nunca visto", 2: "Ativo"}
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A base model as it is published: another head, its own limit, a tokenizer beside."""
+    made = load(tmp_path)
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = BertConfig(vocab_size=len(made.tokenizer), max_position_embeddings=40, **small)
+    folder = tmp_path / "base"
+    BertForMaskedLM(config).save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def from_folder(tmp_path, folder):
+    return load(tmp_path, base_model="neuralmind/bert-base-portuguese-cased", base_model_dir=str(folder))
+
+
+def test_a_base_model_is_loaded_from_its_folder_with_its_own_limit(tmp_path, folder):
+    base = from_folder(tmp_path, folder)
+    assert isinstance(base.model, BertForSequenceClassification)
+    assert (base.limit, base.model.config.num_labels) == (40, 3)
+    assert base.model.dtype == torch.float32
+
+
+def test_a_missing_folder_is_base_model_unavailable(tmp_path):
+    with pytest.raises(TrainingFailed, match="folder is not there") as failure:
+        from_folder(tmp_path, tmp_path / "nowhere")
+    assert failure.value.reason == FailureReason.BASE_MODEL_UNAVAILABLE
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_folder_that_cannot_be_loaded_is_base_model_unavailable(tmp_path, folder, name):
+    (folder / name).write_bytes(b"cut short")
+    with pytest.raises(TrainingFailed) as failure:
+        from_folder(tmp_path, folder)
+    assert failure.value.reason == FailureReason.BASE_MODEL_UNAVAILABLE
+
+
+def test_a_tokenizer_that_knows_nothing_of_the_texts_is_refused(tmp_path, folder):
+    letters = {piece: at for at, piece in enumerate(base_models.SPECIAL_TOKENS)}
+    base_models._tokenizer_of(letters).save_pretrained(folder)
+    with pytest.raises(TrainingFailed, match="does not know 100%"):
+        from_folder(tmp_path, folder)
+
+
+def test_positions_that_roberta_keeps_for_padding_do_not_count():
+    config = XLMRobertaConfig(
+        vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
+    )
+    config.max_position_embeddings = 34
+    assert base_models.position_limit(XLMRobertaModel(config)) == 32

@@ -1,0 +1,81 @@
+"""A checkpoint counts only when it is whole, of this run, and its best model is whole too."""
+
+import json
+
+import pytest
+
+from worker_client.training import checkpoints
+
+
+def make_checkpoint(root, step, *, best=None, fingerprint="run", stopped=False):
+    folder = root / f"checkpoint-{step}"
+    folder.mkdir(parents=True)
+    control = {"args": {"should_training_stop": stopped}}
+    state = {"global_step": step, "best_global_step": best, "stateful_callbacks": {"TrainerControl": control}}
+    (folder / checkpoints.STATE).write_text(json.dumps(state))
+    (folder / "optimizer.pt").write_bytes(b"moments" * 100)
+    checkpoints.seal(folder, fingerprint)
+    return folder
+
+
+def test_the_newest_intact_checkpoint_is_used(tmp_path):
+    for step in (9, 10, 100):
+        make_checkpoint(tmp_path, step)
+    assert checkpoints.newest_usable(tmp_path, "run").step == 100
+
+
+def damage_cut(folder):
+    (folder / "optimizer.pt").write_bytes(b"moments")
+
+
+def damage_flip(folder):
+    whole = bytearray((folder / "optimizer.pt").read_bytes())
+    whole[5] ^= 1
+    (folder / "optimizer.pt").write_bytes(whole)
+
+
+def damage_missing(folder):
+    (folder / checkpoints.STATE).unlink()
+
+
+@pytest.mark.parametrize("damage", [damage_cut, damage_flip, damage_missing, checkpoints.unseal])
+def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path, damage):
+    make_checkpoint(tmp_path, 1)
+    damage(make_checkpoint(tmp_path, 2))
+    assert checkpoints.newest_usable(tmp_path, "run").step == 1
+
+
+def test_a_checkpoint_of_other_settings_is_not_used(tmp_path):
+    make_checkpoint(tmp_path, 1, fingerprint="other")
+    assert checkpoints.newest_usable(tmp_path, "run") is None
+
+
+def test_a_checkpoint_whose_best_model_is_damaged_is_not_used(tmp_path):
+    damage_cut(make_checkpoint(tmp_path, 2))
+    make_checkpoint(tmp_path, 1, best=1)
+    make_checkpoint(tmp_path, 3, best=2)
+    assert checkpoints.newest_usable(tmp_path, "run").step == 1
+
+
+def test_no_checkpoint_is_no_fault(tmp_path):
+    assert checkpoints.newest_usable(tmp_path / "never made", "run") is None
+
+
+def test_what_cannot_be_used_is_deleted_before_the_training_goes_on(tmp_path):
+    used = make_checkpoint(tmp_path, 2)
+    make_checkpoint(tmp_path, 1, fingerprint="other")
+    make_checkpoint(tmp_path, 3)
+    assert sorted(checkpoints.drop_others(tmp_path, used, "run")) == ["checkpoint-1", "checkpoint-3"]
+    assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint-2"]
+
+
+def test_the_newest_two_and_the_best_are_kept(tmp_path):
+    for step in range(1, 6):
+        make_checkpoint(tmp_path, step)
+    checkpoints.prune(tmp_path, best_step=2)
+    assert sorted(folder.name[-1] for folder in tmp_path.iterdir()) == ["2", "4", "5"]
+
+
+def test_a_checkpoint_remembers_that_early_stopping_had_ended_the_training(tmp_path):
+    make_checkpoint(tmp_path, 1, stopped=True)
+    assert checkpoints.newest_usable(tmp_path, "run").stopped_early

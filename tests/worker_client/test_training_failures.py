@@ -1,0 +1,153 @@
+"""A training that cannot succeed ends with a reason, an exit code and a sentence, and leaves no model."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.worker_client.training_factories import figures_of, log_of, make_spec, make_workspace, text_rows, token_rows
+from worker_client.errors import ChildExit
+from worker_client.spool import Spool
+from worker_client.training.__main__ import main
+from worker_client.training.trainer import EncoderTrainer
+
+ROWS = text_rows(60)
+SECRET = "segredo de justiça"
+
+
+def fail(folder, spec):
+    workspace = make_workspace(folder, spec)
+    code = main([str(workspace.root)])
+    outcome = workspace.read_outcome()
+    assert outcome.status == "failed"
+    assert code == ChildExit[outcome.reason.upper()]
+    assert not Path(spec.model_dir).exists()
+    assert outcome.message in log_of(workspace)
+    return outcome
+
+
+def test_an_unknown_hyperparameter_is_invalid_data(tmp_path):
+    outcome = fail(tmp_path, make_spec(tmp_path, ROWS, hyperparameters={"lerning_rate": 1}))
+    assert outcome.reason == "invalid_data"
+    assert "lerning_rate" in outcome.message
+
+
+def test_a_sheet_with_another_hash_is_dataset_mismatch(tmp_path):
+    assert fail(tmp_path, make_spec(tmp_path, ROWS, dataset_sha256="0" * 64)).reason == "dataset_mismatch"
+
+
+def test_a_missing_sheet_is_dataset_mismatch(tmp_path):
+    spec = make_spec(tmp_path, ROWS, dataset_path=str(tmp_path / "gone.xlsx"))
+    assert fail(tmp_path, spec).reason == "dataset_mismatch"
+
+
+def test_faulty_rows_are_named_without_their_text(tmp_path):
+    outcome = fail(tmp_path, make_spec(tmp_path, [*ROWS, (SECRET, "")]))
+    assert outcome.reason == "invalid_data"
+    assert "row 62" in outcome.message
+    assert SECRET not in outcome.message + outcome.traceback
+
+
+def test_tags_of_another_number_than_tokens_are_invalid_data(tmp_path):
+    rows = [*token_rows(30), (SECRET, "O")]
+    outcome = fail(tmp_path, make_spec(tmp_path, rows, task="token_classification"))
+    assert outcome.reason == "invalid_data"
+    assert "length_mismatch" in outcome.message
+
+
+def test_a_label_that_the_server_did_not_announce_is_invalid_data(tmp_path):
+    outcome = fail(tmp_path, make_spec(tmp_path, ROWS, labels=["Ativo", "Arquivado"]))
+    assert outcome.reason == "invalid_data"
+    assert "not among the 2" in outcome.message
+
+
+def test_a_column_that_is_not_there_is_invalid_data(tmp_path):
+    outcome = fail(tmp_path, make_spec(tmp_path, ROWS, columns={"text": "ementa", "label": "label"}))
+    assert outcome.reason == "invalid_data"
+    assert "ementa" in outcome.message
+
+
+def test_too_few_rows_for_three_parts_are_invalid_data(tmp_path):
+    outcome = fail(tmp_path, make_spec(tmp_path, ROWS[:2]))
+    assert outcome.reason == "invalid_data"
+    assert "no row for" in outcome.message
+
+
+def test_fp16_without_a_gpu_is_refused(tmp_path):
+    assert "needs a GPU" in fail(tmp_path, make_spec(tmp_path, ROWS, hyperparameters={"precision": "fp16"})).message
+
+
+def test_a_base_model_that_is_not_there_is_base_model_unavailable(tmp_path):
+    outcome = fail(tmp_path, make_spec(tmp_path, ROWS, base_model="xlm-roberta-base"))
+    assert outcome.reason == "base_model_unavailable"
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_not_a_number_is_nan_loss(tmp_path, monkeypatch):
+    whole = EncoderTrainer.compute_loss
+
+    def broken(self, *args, **kwargs):
+        return whole(self, *args, **kwargs) * float("nan")
+
+    monkeypatch.setattr(EncoderTrainer, "compute_loss", broken)
+    outcome = fail(tmp_path, make_spec(tmp_path, ROWS))
+    assert outcome.reason == "nan_loss"
+    assert "learning rate" in outcome.message
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("problem", "reason"),
+    [
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "out_of_memory"),
+        (OSError(28, "No space left on device"), "disk_full"),
+        (ZeroDivisionError("x"), "internal_error"),
+    ],
+    ids=["memory", "disk", "bug"],
+)
+def test_an_error_in_a_step_has_its_reason_and_its_traceback(tmp_path, monkeypatch, problem, reason):
+    def broken(self, *args, **kwargs):
+        raise problem
+
+    monkeypatch.setattr(EncoderTrainer, "compute_loss", broken)
+    outcome = fail(tmp_path, make_spec(tmp_path, ROWS, device_batch_size=2))
+    assert outcome.reason == reason
+    assert type(problem).__name__ in outcome.traceback
+    assert reason != "out_of_memory" or "2 rows of up to 32" in outcome.message
+
+
+@pytest.mark.slow
+def test_max_length_beyond_the_model_is_capped_and_said(tmp_path):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={"max_length": 4_000, "epochs": 1})
+    workspace = make_workspace(tmp_path, spec)
+    assert main([str(workspace.root)]) == ChildExit.COMPLETED
+    assert "max_length 4000" in log_of(workspace)
+    assert figures_of(workspace)
+
+
+@pytest.mark.slow
+def test_windows_learn_from_words_that_truncation_never_sees(tmp_path):
+    """The sign of the label stands behind more words than max_length holds."""
+    before = "o processo da parte autora " * 8
+    rows = [(f"{before}{number} {text}", label) for number, (text, label) in enumerate(text_rows(240))]
+    scores = {}
+    for long_text in ("truncate", "head_tail", "windows"):
+        like = {"long_text": long_text, "epochs": 4, "max_length": 32, "window_stride": 8, "learning_rate": 3e-3}
+        folder = tmp_path / long_text
+        workspace = make_workspace(folder, make_spec(folder, rows, hyperparameters=like))
+        assert main([str(workspace.root)]) == ChildExit.COMPLETED, workspace.read_outcome().traceback
+        scores[long_text] = workspace.read_outcome().metrics["f1"]
+    assert scores["truncate"] < 0.6
+    assert min(scores["windows"], scores["head_tail"]) > 0.9
+
+
+def test_progress_names_the_phases(tmp_path):
+    workspace = make_workspace(tmp_path, make_spec(tmp_path, ROWS, base_model="xlm-roberta-base"))
+    main([str(workspace.root)])
+    spool = Spool(workspace.spool_path)
+    assert spool.progress()["phase"] == "loading"
+    spool.close()
+
+
+def test_a_folder_without_a_spec_is_a_usage_error(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "usage:" in capsys.readouterr().err

@@ -1,0 +1,142 @@
+"""The gradient does not depend on how a batch is split, nor the order of rows on anything but seed and epoch."""
+
+import numpy as np
+import pytest
+import torch
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    BertForTokenClassification,
+    TrainerCallback,
+    XLMRobertaConfig,
+    XLMRobertaForSequenceClassification,
+    XLMRobertaForTokenClassification,
+)
+
+from worker_client.formats import Record
+from worker_client.training import trainer
+from worker_client.training.encoding import Encoded, balanced_weights
+from worker_client.training.environment import Recipe
+from worker_client.training.hyperparameters import Hyperparameters
+from worker_client.training.ordering import LengthGroupedOrder
+from worker_client.training.tasks import task_for
+
+SIZES = {
+    "vocab_size": 40,
+    "hidden_size": 16,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 32,
+    "max_position_embeddings": 64,
+    "hidden_dropout_prob": 0.0,
+    "attention_probs_dropout_prob": 0.0,
+    "num_labels": 3,
+}
+MODELS = {
+    ("bert", "text_classification"): (BertConfig, BertForSequenceClassification),
+    ("bert", "token_classification"): (BertConfig, BertForTokenClassification),
+    ("xlm-r", "text_classification"): (XLMRobertaConfig, XLMRobertaForSequenceClassification),
+    ("xlm-r", "token_classification"): (XLMRobertaConfig, XLMRobertaForTokenClassification),
+}
+
+
+class OneTokenizer:
+    """What the Trainer asks of a tokenizer when nothing is saved."""
+
+    pad_token_id = 1
+    padding_side = "right"
+
+
+class KeepGradient(TrainerCallback):
+    """The gradient of the first step."""
+
+    def on_pre_optimizer_step(self, args, state, control, model=None, **kwargs):
+        self.gradient = torch.cat([p.grad.flatten().clone() for p in model.parameters() if p.grad is not None])
+
+
+def features(task_type, windows=False):
+    dice = np.random.default_rng(5)
+    made = []
+    for length in (3, 9, 4, 12, 5, 8, 20, 6):
+        ids = dice.integers(5, 40, length).astype(np.int32)
+        if task_type == "text_classification":
+            parts = [ids, ids[::-1].copy()] if windows and length > 8 else [ids]
+            made.append({"windows": parts, "label": int(length % 3), "length": length})
+        else:
+            labels = np.where(np.arange(length) % 2, dice.integers(0, 3, length), -100)
+            made.append({"ids": ids, "labels": labels, "words": [], "length": length})
+    return made
+
+
+def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weight=None):
+    torch.manual_seed(0)
+    config, model = MODELS[family, task_type]
+    kept = KeepGradient()
+    hyper = Hyperparameters.from_spec({"batch_size": 8, "epochs": 1, "early_stopping_patience": 0})
+    arguments = trainer.training_arguments(
+        hyper, seed=1, recipe=Recipe("cpu", "fp32"), output_dir=str(tmp_path), largest_batch=largest_batch
+    )
+    arguments.eval_strategy = arguments.save_strategy = "no"
+    arguments.max_grad_norm = 0.0  # clipping would hide a wrong length
+    labels = ["a", "b", "c"] if task_type == "text_classification" else ["O", "B-X", "I-X"]
+    encoded = Encoded(features(task_type, windows), list(range(8)), [0] * 8)
+    engine = trainer.EncoderTrainer(
+        model=model(config(**SIZES)),
+        args=arguments,
+        callbacks=[kept],
+        task=task_for(task_type, labels),
+        train=encoded,
+        validation=([], encoded),
+        weight=weight,
+        fingerprint="",
+        tokenizer=OneTokenizer(),
+    )
+    engine.train()
+    return kept.gradient
+
+
+@pytest.mark.parametrize(("family", "task_type"), MODELS, ids=lambda value: value)
+@pytest.mark.parametrize("weight", [None, np.array([0.5, 1.0, 3.0])], ids=["plain", "weighted"])
+def test_two_rows_four_times_give_the_gradient_of_eight(tmp_path, family, task_type, weight):
+    whole = gradient(tmp_path / "a", family, task_type, largest_batch=None, weight=weight)
+    split = gradient(tmp_path / "b", family, task_type, largest_batch=2, weight=weight)
+    assert float(split.norm() / whole.norm()) == pytest.approx(1.0, abs=1e-4)
+    assert torch.allclose(split, whole, atol=1e-6)
+
+
+def test_documents_of_several_windows_accumulate_alike(tmp_path):
+    whole = gradient(tmp_path / "a", "bert", "text_classification", largest_batch=None, windows=True)
+    split = gradient(tmp_path / "b", "bert", "text_classification", largest_batch=2, windows=True)
+    assert torch.allclose(split, whole, atol=1e-6)
+
+
+def test_windows_of_a_document_are_averaged():
+    logits = torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 5.0]])
+    pooled = task_for("text_classification", ["a", "b"]).pool(logits, torch.tensor([2, 1]))
+    assert pooled.tolist() == [[2.0, 1.0], [5.0, 5.0]]
+
+
+def test_balanced_weights_lift_rare_classes_and_keep_the_mean_of_the_rows_at_one():
+    counts = np.array([90, 10, 0])
+    weights = balanced_weights(counts)
+    assert weights.tolist() == pytest.approx([100 / 180, 5.0, 0.0])
+    assert (weights * counts).sum() / counts.sum() == pytest.approx(1.0)
+
+
+def test_a_label_that_the_run_does_not_know_names_the_row_and_not_the_text():
+    with pytest.raises(Exception, match="Row 9") as refused:
+        task_for("text_classification", ["a"]).label_counts([Record(9, text="segredo", label="b")])
+    assert "segredo" not in str(refused.value)
+
+
+def test_the_order_is_fixed_by_seed_and_epoch_and_groups_by_length():
+    lengths = np.random.default_rng(0).integers(5, 500, 1_000).tolist()
+    order = LengthGroupedOrder(lengths, batch_size=8, seed=7)
+    first = list(order)
+    order.set_epoch(1)
+    second = list(order)
+    order.set_epoch(0)
+    assert list(order) == first != second
+    assert sorted(second) == list(range(1_000))
+    padded = sum(max(lengths[i] for i in first[at : at + 8]) * 8 for at in range(0, 1_000, 8))
+    assert sum(lengths) / padded > 0.9

@@ -1,0 +1,163 @@
+"""Stopped anywhere, damaged or cancelled: what the next attempt does, in this process and step by step."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.worker_client.training_factories import (
+    TAGS,
+    figures_of,
+    log_of,
+    make_spec,
+    make_workspace,
+    text_rows,
+    token_rows,
+)
+from worker_client.errors import ChildExit
+from worker_client.training.__main__ import main
+from worker_client.workspace import Workspace
+
+pytestmark = pytest.mark.slow
+
+ROWS = text_rows(90)  # 72 train: 9 steps an epoch
+LIKE = {"epochs": 3, "batch_size": 8}
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def stop_at(monkeypatch):
+    """Make the stop file appear in the first attempt, when the Trainer looks for it after so many steps."""
+
+    def arrange(step, reason="shutdown"):
+        from worker_client.training.callbacks import StopOnRequest
+
+        ask = StopOnRequest.on_step_end
+
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == step and self.workspace.root.name == "attempt-1":
+                self.workspace.request_stop(reason)
+            return ask(self, args, state, control, **kwargs)
+
+        monkeypatch.setattr(StopOnRequest, "on_step_end", on_step_end)
+
+    return arrange
+
+
+def attempt(folder, spec, number) -> tuple[int, Workspace]:
+    workspace = make_workspace(folder, spec, number)
+    return main([str(workspace.root)]), workspace
+
+
+def checkpoints_of(spec):
+    return sorted(int(path.name[11:]) for path in Path(spec.checkpoints_dir).glob("checkpoint-*"))
+
+
+def whole_run(folder, **changes):
+    code, workspace = attempt(folder, make_spec(folder, ROWS, hyperparameters={**LIKE, **changes}), 1)
+    assert code == ChildExit.COMPLETED, workspace.read_outcome().traceback
+    return workspace.read_outcome(), workspace
+
+
+@pytest.mark.parametrize("step", [4, 9, 13, 18])
+def test_resumed_in_mid_epoch_or_at_its_end_the_weights_are_the_same(tmp_path, stop_at, step):
+    reference, _ = whole_run(tmp_path / "whole")
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    stop_at(step)
+    code, _ = attempt(tmp_path, spec, 1)
+    assert (code, checkpoints_of(spec)[-1]) == (ChildExit.STOPPED, step)
+    code, workspace = attempt(tmp_path, spec, 2)
+    assert code == ChildExit.COMPLETED
+    assert workspace.read_outcome().model_sha256 == reference.model_sha256
+    assert [point["step"] for point in figures_of(workspace) if point["split"] == "validation"] == [9, 18, 27]
+
+
+def test_entities_with_accumulation_resume_alike(tmp_path, stop_at):
+    changes = {"task": "token_classification", "device_batch_size": 2, "hyperparameters": {"epochs": 2}}
+    rows = token_rows(60)
+    spec = make_spec(tmp_path / "whole", rows, **{**changes, "labels": TAGS})
+    _, reference = attempt(tmp_path / "whole", spec, 1)
+    spec = make_spec(tmp_path, rows, **changes)
+    stop_at(8)
+    attempt(tmp_path, spec, 1)
+    code, workspace = attempt(tmp_path, spec, 2)
+    assert code == ChildExit.COMPLETED
+    assert workspace.read_outcome().model_sha256 == reference.read_outcome().model_sha256
+
+
+def test_the_train_loss_of_a_resumed_epoch_is_that_of_the_whole_epoch(tmp_path, stop_at):
+    _, reference = whole_run(tmp_path / "whole")
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    stop_at(13)
+    attempt(tmp_path, spec, 1)
+    _, workspace = attempt(tmp_path, spec, 2)
+    for ours, theirs in zip(figures_of(workspace), figures_of(reference), strict=True):
+        assert ours["values"] == pytest.approx(theirs["values"], abs=1e-6)
+
+
+def test_a_damaged_checkpoint_is_skipped_and_the_one_before_gives_the_same_weights(tmp_path, stop_at):
+    reference, _ = whole_run(tmp_path / "whole")
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    stop_at(13)
+    attempt(tmp_path, spec, 1)
+    optimizer = Path(spec.checkpoints_dir) / "checkpoint-13" / "optimizer.pt"
+    optimizer.write_bytes(optimizer.read_bytes()[:1000])
+    code, workspace = attempt(tmp_path, spec, 2)
+    assert code == ChildExit.COMPLETED
+    assert "checkpoint of step 9" in log_of(workspace)
+    assert "checkpoint-13" in log_of(workspace)
+    assert workspace.read_outcome().model_sha256 == reference.model_sha256
+
+
+def test_a_checkpoint_of_another_seed_is_not_gone_on_from(tmp_path, stop_at):
+    stop_at(13)
+    attempt(tmp_path, make_spec(tmp_path, ROWS, hyperparameters=LIKE), 1)
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE, seed=43)
+    _, workspace = attempt(tmp_path, spec, 2)
+    assert "Going on" not in log_of(workspace)
+    assert "dropped" in log_of(workspace)
+
+
+def test_a_cancelled_run_ends_at_once_without_a_checkpoint(tmp_path, stop_at):
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    stop_at(4, "cancelled")
+    code, workspace = attempt(tmp_path, spec, 1)
+    assert (code, workspace.read_outcome().reason) == (ChildExit.STOPPED, "cancelled")
+    assert checkpoints_of(spec) == []
+
+
+def test_an_early_stopped_training_is_not_gone_on_with_after_a_crash_in_the_export(tmp_path, monkeypatch):
+    from worker_client.training import attempt as engine
+
+    hopeless = {"epochs": 6, "learning_rate": 1e-9, "early_stopping_patience": 2}
+    spec = make_spec(tmp_path, ROWS, hyperparameters=hopeless)
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "export_model", lambda **_: 1 / 0)
+        code, workspace = attempt(tmp_path, spec, 1)
+    assert code == ChildExit.INTERNAL_ERROR
+    assert checkpoints_of(spec) == [9, 18, 27]  # the best of epoch 1, then two without a better one
+    code, workspace = attempt(tmp_path, spec, 2)
+    assert (code, checkpoints_of(spec)) == (ChildExit.COMPLETED, [9, 18, 27])
+    assert workspace.read_outcome().best_epoch == 1.0
+
+
+def test_checkpoints_by_the_clock_do_not_change_the_weights(tmp_path):
+    reference, _ = whole_run(tmp_path / "whole")
+    often, workspace = whole_run(tmp_path / "often", save_every_minutes=1e-6)
+    assert log_of(workspace).count("Checkpoint saved") == 27
+    assert often.model_sha256 == reference.model_sha256
+
+
+def test_a_finished_model_is_replaced_whole_by_the_next_attempt(tmp_path):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={"epochs": 1})
+    for number in (1, 2):
+        code, _ = attempt(tmp_path, spec, number)
+        assert code == ChildExit.COMPLETED
+    assert [path.name for path in Path(spec.model_dir).parent.iterdir()] == ["run-7"]

@@ -1,0 +1,213 @@
+"""The real child from spec.json to the model directory, for both tasks; stopped and resumed."""
+
+import hashlib
+import json
+import time
+from pathlib import Path
+
+import openpyxl
+import pytest
+from safetensors import safe_open
+from seqeval.metrics.v1 import precision_recall_fscore_support
+from seqeval.scheme import IOB2
+from sklearn.metrics import f1_score
+from transformers import pipeline
+
+from tests.worker_client.training_factories import (
+    TAGS,
+    figures_of,
+    log_of,
+    make_spec,
+    make_workspace,
+    run_child,
+    start_child,
+    text_rows,
+    token_rows,
+)
+from worker_client.errors import ChildExit
+from worker_client.spool import Spool
+
+pytestmark = pytest.mark.slow
+
+MODEL_FILES = {
+    "config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "README.md",
+    "run.json",
+    "metrics.json",
+    "confusion_matrix.csv",
+    "test_predictions.xlsx",
+}
+
+
+class Finished:
+    """A run that went through: workspace, spec, outcome, model folder."""
+
+    def __init__(self, folder: Path, rows, **changes):
+        self.spec = make_spec(folder, rows, **changes)
+        self.workspace = make_workspace(folder, self.spec)
+        self.code = run_child(self.workspace)
+        self.outcome = self.workspace.read_outcome()
+        self.folder = Path(self.spec.model_dir)
+
+    def predictions(self):
+        header, *rows = openpyxl.load_workbook(self.folder / "test_predictions.xlsx").active.values
+        return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+ROWS = text_rows(240)
+
+
+@pytest.fixture(scope="module")
+def text_run(tmp_path_factory):
+    return Finished(tmp_path_factory.mktemp("text"), ROWS, hyperparameters={"epochs": 3})
+
+
+@pytest.fixture(scope="module")
+def token_run(tmp_path_factory):
+    rows = [*token_rows(118), ("única " * 60 + "Maria Silva", "O " * 60 + "B-PESSOA I-PESSOA"), ("só isto", "O O")]
+    return Finished(tmp_path_factory.mktemp("token"), rows, task="token_classification")
+
+
+def test_a_text_run_completes_and_learns(text_run):
+    assert (text_run.code, text_run.outcome.status) == (ChildExit.COMPLETED, "completed"), text_run.outcome.traceback
+    metrics = text_run.outcome.metrics
+    assert metrics["f1"] > metrics["baseline_f1"] + 0.2
+    assert set(metrics) == {"loss", "accuracy", "precision", "recall", "f1", "baseline_f1", "baseline_accuracy"}
+
+
+def test_the_model_directory_is_whole_and_holds_no_pickle(text_run):
+    names = {path.name for path in text_run.folder.iterdir()}
+    assert names >= MODEL_FILES
+    assert not [name for name in names if name.endswith((".bin", ".pt", ".pth", ".pkl"))]
+    assert [path.name for path in text_run.folder.parent.iterdir()] == ["run-7"]
+
+
+def test_the_pipeline_loads_the_directory_as_it_is(text_run):
+    classify = pipeline("text-classification", model=str(text_run.folder))
+    text, label = ROWS[0]
+    assert classify(text)[0]["label"] == label
+    assert classify("processo " * 3000, truncation=True)[0]["label"] in text_run.spec.labels
+    assert classify.tokenizer.model_max_length == 32
+
+
+def test_the_outcome_names_the_weights_and_describes_the_machine(text_run):
+    weights = (text_run.folder / "model.safetensors").read_bytes()
+    assert text_run.outcome.model_sha256 == hashlib.sha256(weights).hexdigest()
+    assert text_run.outcome.model_path == str(text_run.folder)
+    assert text_run.outcome.environment.items() >= {"precision": "fp32", "cuda": None, "cpu_threads": 1}.items()
+    sizes = text_run.outcome.report["split_sizes"]
+    assert sum(sizes.values()) == len(ROWS)
+    assert len(text_run.predictions()) == sizes["test"]
+
+
+def test_saved_predictions_give_the_reported_f1(text_run):
+    rows = text_run.predictions()
+    gold, predicted = ([row[name] for row in rows] for name in ("gold", "predicted"))
+    assert f1_score(gold, predicted, average="macro") == pytest.approx(text_run.outcome.metrics["f1"])
+    assert {row["row"] for row in rows} <= set(range(2, len(ROWS) + 2))
+
+
+def test_each_epoch_has_figures_of_training_and_validation_and_the_test_part_one(text_run):
+    points = figures_of(text_run.workspace)
+    assert [point["split"] for point in points] == ["train", "validation"] * 3 + ["test"]
+    assert [point["epoch"] for point in points[:6]] == [1, 1, 2, 2, 3, 3]
+    assert set(points[1]["values"]) == {"loss", "accuracy", "precision", "recall", "f1"}
+    assert points[-1]["epoch"] == text_run.outcome.best_epoch
+    assert points[-1]["values"] == pytest.approx(text_run.outcome.metrics)
+
+
+def test_the_best_epoch_is_that_of_the_best_validation_f1(text_run):
+    validation = [point for point in figures_of(text_run.workspace) if point["split"] == "validation"]
+    best = max(validation, key=lambda point: point["values"]["f1"])
+    assert text_run.outcome.best_epoch == best["epoch"]
+
+
+def test_the_log_tells_the_run_and_no_text_of_a_row(text_run):
+    log = log_of(text_run.workspace)
+    for told in (
+        "240 rows: train",
+        "Arquivado:",
+        "precision fp32",
+        "Epoch 1 of 3, validation",
+        "Test part",
+        "is in",
+    ):
+        assert told in log
+    assert not [text for text, _ in ROWS if text in log]
+
+
+def test_the_card_gives_origin_scores_and_a_snippet_that_truncates(text_run):
+    card = (text_run.folder / "README.md").read_text()
+    for told in (text_run.spec.dataset_sha256, "builtin/tiny-bert", "| Arquivado |", "truncation=True", "Limits"):
+        assert told in card
+    assert not [text for text, _ in ROWS if text in card]
+    run = json.loads((text_run.folder / "run.json").read_text())
+    assert run["hyperparameters"]["epochs"] == 3
+    assert run["seed"] == 42
+
+
+def test_a_token_run_completes_and_its_saved_tags_give_the_reported_f1(token_run):
+    assert token_run.code == ChildExit.COMPLETED, token_run.outcome.traceback
+    rows = token_run.predictions()
+    gold, predicted = ([row[name].split() for row in rows] for name in ("gold", "predicted"))
+    precision, recall, f1, _ = precision_recall_fscore_support(
+        gold, predicted, average="micro", scheme=IOB2, zero_division=0
+    )
+    metrics = token_run.outcome.metrics
+    assert (metrics["precision"], metrics["recall"], metrics["f1"]) == pytest.approx((precision, recall, f1), abs=1e-9)
+    assert metrics["f1"] > 0.5
+    assert metrics["baseline_f1"] == 0.0
+
+
+def test_words_beyond_max_length_are_reported(token_run):
+    assert sum(token_run.outcome.report["lost_words"].values()) > 0
+    assert "words are not read at all" in log_of(token_run.workspace)
+
+
+def test_the_token_pipeline_loads_the_directory_as_it_is(token_run):
+    find = pipeline("token-classification", model=str(token_run.folder), aggregation_strategy="first")
+    found = {entity["entity_group"] for entity in find("o juiz João Souza em Fortaleza hoje")}
+    assert found <= {"PESSOA", "LOCAL"}
+    assert found
+    assert list(find.model.config.id2label.values()) == TAGS
+
+
+def wait_for_training(workspace):
+    """Until the child says that it trains."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if workspace.spool_path.exists():
+            spool = Spool(workspace.spool_path)
+            progress = spool.progress()
+            spool.close()
+            if progress and progress["phase"] == "training":
+                return
+        time.sleep(0.02)
+    raise AssertionError("the child never began to train")
+
+
+def test_a_run_that_is_stopped_and_resumed_gives_the_weights_of_an_uninterrupted_one(text_run, tmp_path):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={"epochs": 3})
+    first = make_workspace(tmp_path, spec)
+    child = start_child(first)
+    wait_for_training(first)
+    first.request_stop("shutdown")
+    assert child.wait(timeout=120) == ChildExit.STOPPED
+    assert (first.read_outcome().status, first.read_outcome().reason) == ("stopped", "shutdown")
+    assert not Path(spec.model_dir).exists()
+    (checkpoint,) = Path(spec.checkpoints_dir).glob("checkpoint-*")
+    assert json.loads((checkpoint / "trainer_state.json").read_text())["global_step"] < 72
+
+    second = make_workspace(tmp_path, spec, attempt=2)
+    assert run_child(second) == ChildExit.COMPLETED
+    assert "Going on from the checkpoint" in log_of(second)
+    assert second.read_outcome().model_sha256 == text_run.outcome.model_sha256
+    assert figures_of(second)[1]["values"] == figures_of(text_run.workspace)[1]["values"]
+
+
+def test_weights_are_stored_in_full_precision(text_run):
+    with safe_open(text_run.folder / "model.safetensors", "pt") as weights:
+        assert {str(weights.get_slice(name).get_dtype()) for name in weights.keys()} == {"F32"}  # noqa: SIM118
