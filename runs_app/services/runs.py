@@ -16,6 +16,7 @@ from runs_app.services.queue import requeue_expired
 from runs_app.services.transitions import SERVER, Transition, apply, note
 
 DEFAULT_SEED = 42
+MAX_NAME_CHARS = 200
 
 
 class BaseModelNotOffered(ValueError):
@@ -49,7 +50,7 @@ def create_run(
     if entry is None:
         raise BaseModelNotOffered(_("“%(id)s” is not an enabled base model of the catalogue.") % {"id": base_model})
     run = Run(
-        name=name or f"{dataset.name} · {entry}",
+        name=name or f"{dataset.name} · {entry}"[:MAX_NAME_CHARS],
         notes=notes,
         dataset=dataset,
         base_model=entry.model_id,

@@ -14,6 +14,7 @@ from runs_app.choices import TERMINAL, AttemptOutcome, Status
 from runs_app.models import Attempt, Job, JobEvent, Run
 
 SERVER = "server"
+MAX_ACTOR_CHARS = 150  # a person's name alone may be that long; PostgreSQL refuses what does not fit
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ def note(job: Job, *, actor: str, reason: str, now: datetime, from_status: str |
     JobEvent.objects.create(
         job=job,
         at=now,
-        actor=actor,
+        actor=actor[:MAX_ACTOR_CHARS],
         from_status=job.status if from_status is None else from_status,
         to_status=job.status,
         attempt=job.attempt,
