@@ -67,7 +67,7 @@ class UploadTooLarge(Exception):
     """More bytes than MAX_UPLOAD_MB."""
 
 
-def check_dataset(*, file: File[bytes], choice: SheetChoice) -> Checked:
+def check_dataset(*, file: File, choice: SheetChoice) -> Checked:
     """The dry run: nothing is stored. Raises DatasetInvalid and UploadTooLarge."""
     with _on_disk(file) as (path, sha256, size_bytes):
         return Checked(sha256, size_bytes, _judge(path, choice))
@@ -75,7 +75,7 @@ def check_dataset(*, file: File[bytes], choice: SheetChoice) -> Checked:
 
 def import_dataset(
     *,
-    file: File[bytes],
+    file: File,
     filename: str,
     name: str,
     choice: SheetChoice,
@@ -145,7 +145,7 @@ def _rows_at_fault(report: DatasetReport) -> DatasetInvalid:
 
 
 @contextmanager
-def _on_disk(file: File[bytes]) -> Iterator[tuple[Path, str, int]]:
+def _on_disk(file: File) -> Iterator[tuple[Path, str, int]]:
     """A private copy of the upload with its hash and size; gone afterwards, whatever happens."""
     limit = settings.MAX_UPLOAD_MB * 2**20
     digest, size = hashlib.sha256(), 0

@@ -1,12 +1,16 @@
 """Who may: people by Django's model permissions, for reading too; workers on the worker routes only."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from rest_framework.permissions import BasePermission
-from rest_framework.request import Request
-from rest_framework.views import APIView
 
 from workers_app.models import WorkerUser
+
+if TYPE_CHECKING:  # DRF imports this module, named in its settings, while `rest_framework.views` is half read
+    from rest_framework.request import Request
+    from rest_framework.views import APIView
 
 
 def is_worker(request: Request) -> bool:
