@@ -106,13 +106,13 @@ class RunActionView(RunsAPIView):
     """Cancel, pause or resume: 202 while a worker must act first, 200 when it is so already."""
 
     required_permissions = {"GET": VIEW_RUN, "POST": ["runs_app.change_run"]}
-    action: Callable[..., Job]
+    request_change: Callable[..., Job]
 
     @extend_schema(request=None, responses={200: RunSerializer, 202: RunSerializer})
     def post(self, request: Request, pk: int) -> Response:
         """The run as it is now."""
         run = get_object_or_404(Run, pk=pk)
-        job = type(self).action(run=run, user=request.user, now=timezone.now())
+        job = type(self).request_change(run=run, user=request.user, now=timezone.now())
         asked = job.status == Status.RUNNING and (job.cancel_requested_at or job.pause_requested_at)
         fresh = Run.objects.for_display().get(pk=pk)
         return Response(RunSerializer(fresh).data, status=status.HTTP_202_ACCEPTED if asked else status.HTTP_200_OK)
@@ -121,19 +121,19 @@ class RunActionView(RunsAPIView):
 class CancelView(RunActionView):
     """Stop a run."""
 
-    action = staticmethod(runs.request_cancel)
+    request_change = staticmethod(runs.request_cancel)
 
 
 class PauseView(RunActionView):
     """Park a run; it keeps its checkpoint."""
 
-    action = staticmethod(runs.request_pause)
+    request_change = staticmethod(runs.request_pause)
 
 
 class ResumeView(RunActionView):
     """Put a paused run back into the queue."""
 
-    action = staticmethod(runs.resume_run)
+    request_change = staticmethod(runs.resume_run)
 
 
 class QueueStatusView(RunsAPIView):

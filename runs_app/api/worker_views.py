@@ -197,6 +197,10 @@ async def claim(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
+# The schema and the browsable API find a route's view class by this attribute.
+claim.cls = ClaimView  # type: ignore[attr-defined]
+
+
 def _wait_seconds(request: HttpRequest) -> float:
     """0 for whatever ClaimView will refuse. Reading the body here also lets the view read it more than once."""
     try:
