@@ -199,6 +199,7 @@ async def claim(request: HttpRequest) -> HttpResponseBase:
 
 # The schema and the browsable API find a route's view class by this attribute.
 claim.cls = ClaimView  # type: ignore[attr-defined]
+claim.initkwargs = {}  # type: ignore[attr-defined]
 
 
 def _wait_seconds(request: HttpRequest) -> float:
