@@ -4,6 +4,7 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from worker_client.signals import StopRequests
 
 STUB = (sys.executable, str(Path(__file__).with_name("stub_child.py")))
 ROOT = Path(__file__).parents[2]
+TOO_LATE_S = 40.0
 
 
 @pytest.fixture
@@ -47,14 +49,20 @@ def settings(server: FakeServer, tmp_path: Path) -> WorkerSettings:
 
 @pytest.fixture
 def work(settings: WorkerSettings) -> Callable[..., ExitCode]:
-    """Run the worker in this process until it ends."""
+    """Run the worker in this process until it ends; one that does not is told to, and its test fails."""
 
     def run(*, stop: StopRequests | None = None, stop_grace_s: float = 5.0, **changes: Any) -> ExitCode:
         logging.getLogger("worker_client").setLevel("INFO")
         chosen = replace(settings, **changes)
         api = ApiClient(chosen.api_url, chosen.token)
-        poller = Poller(chosen, api, stop=stop or StopRequests(), command=STUB, stop_grace_s=stop_grace_s)
-        return poller.run()
+        stop = stop or StopRequests()
+        too_late = threading.Timer(TOO_LATE_S, stop.drain.set)
+        too_late.start()
+        try:
+            return Poller(chosen, api, stop=stop, command=STUB, stop_grace_s=stop_grace_s).run()
+        finally:
+            assert too_late.is_alive(), "the worker did not end by itself"
+            too_late.cancel()
 
     return run
 

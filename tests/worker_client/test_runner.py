@@ -9,8 +9,14 @@ import psutil
 import pytest
 
 from tests.worker_client.fake_server import TOKEN
+from worker_client.api import ApiClient
+from worker_client.attempt import Attempt
+from worker_client.delivery import JobEnd, deliver
 from worker_client.poller import ExitCode
+from worker_client.protocol import Outcome, Registration
 from worker_client.signals import StopRequests
+from worker_client.spool import Spool
+from worker_client.workspace import Workspace
 
 
 def test_a_job_is_trained_and_completed_with_every_line_and_figure(server, settings, work):
@@ -191,6 +197,23 @@ def test_a_lost_lease_stops_the_child_and_sends_no_outcome(server, settings, wor
     work(once=True)
     assert not server.calls("/jobs/1/(complete|fail|release)")
     assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def test_a_result_reached_after_the_lease_was_lost_is_not_sent(server, settings):
+    job = server.add_job()
+    job.status, job.attempt = "running", 1
+    attempt = Attempt(
+        ApiClient(settings.api_url, settings.token),
+        job_id=1,
+        number=1,
+        paces=Registration(id=1, name="pc-1"),
+        workspace=Workspace.create(settings.work_dir, 1, 1),
+        spool=Spool(settings.work_dir / "spool.sqlite3"),
+        stop=StopRequests(),
+    )
+    attempt.lease.lost.set()
+    assert deliver(attempt, Outcome("completed", model_path="/models/run-101")) is JobEnd.LOST
+    assert server.requests == []
 
 
 def test_a_lapsed_lease_is_taken_up_again_by_a_heartbeat_and_the_write_repeated(server, work):
