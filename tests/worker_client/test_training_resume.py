@@ -133,6 +133,15 @@ def test_a_cancelled_run_ends_at_once_without_a_checkpoint(tmp_path, stop_at):
     assert checkpoints_of(spec) == []
 
 
+def test_a_child_whose_parent_is_gone_saves_and_stops(tmp_path, monkeypatch):
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    parents = iter([1234] * 4)
+    monkeypatch.setattr("worker_client.training.callbacks.os.getppid", lambda: next(parents, 1))
+    code, workspace = attempt(tmp_path, spec, 1)
+    assert (code, workspace.read_outcome().reason) == (ChildExit.STOPPED, "shutdown")
+    assert checkpoints_of(spec) == [4]
+
+
 def test_an_early_stopped_training_is_not_gone_on_with_after_a_crash_in_the_export(tmp_path, monkeypatch):
     from worker_client.training import attempt as engine
 

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import os
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 LOSS_LINE_EVERY_S = 15.0
 CANCELLED = "cancelled"
+ORPHANED = "shutdown"
 
 
 class Telemetry(TrainerCallback):
@@ -91,14 +93,20 @@ class Telemetry(TrainerCallback):
 
 
 class StopOnRequest(TrainerCallback):
-    """Ends the attempt when the parent asks for it: at once when cancelled, else after a checkpoint."""
+    """Ends the attempt when the parent asks for it or is gone: at once when cancelled, else after a checkpoint."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
+        self._parent = os.getppid()
+
+    def reason(self) -> str | None:
+        """What was asked for. An orphan stops too: the next attempt will want its checkpoints and its GPU."""
+        orphaned = os.getppid() != self._parent
+        return self.workspace.stop_reason() or (ORPHANED if orphaned else None)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Save between epochs only by the epoch's own save: a checkpoint before its evaluation would lose it."""
-        reason = self.workspace.stop_reason()
+        reason = self.reason()
         if reason == CANCELLED:
             raise Stopped(reason)
         if reason and not ends_epoch(args, state):
@@ -106,12 +114,12 @@ class StopOnRequest(TrainerCallback):
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Nobody wants a cancelled run's figures."""
-        if self.workspace.stop_reason() == CANCELLED:
+        if self.reason() == CANCELLED:
             raise Stopped(CANCELLED)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The checkpoint is whole. Raising keeps the Trainer from evaluating a part of an epoch."""
-        if reason := self.workspace.stop_reason():
+        if reason := self.reason():
             raise Stopped(reason)
 
 
