@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import F
 
 from runs_app.choices import RETRIED_REASONS, AttemptOutcome, FailureReason, ReleaseReason, Status
@@ -14,8 +14,6 @@ from runs_app.models import Attempt, Job, TrainedModel
 from runs_app.services.errors import LeaseLost, WorkerBusy, WorkerNotAllowed
 from runs_app.services.transitions import SERVER, Transition, apply, end_attempt, lost, note
 from workers_app.models import Worker
-
-CANDIDATES = 8  # jobs looked at per round of a claim; another worker may take some of them meanwhile
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,7 @@ def claim_job(*, worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
         return _repeated(live, claim_id)
     if worker.draining:
         return None
-    try:
-        return _claim_first(worker, claim_id, now)
-    except IntegrityError:
-        # Another request of the same worker was faster: the same claim sent twice, or a second one.
-        live = live_attempt(worker)
-        if live is None:
-            raise
-        return _repeated(live, claim_id)
+    return _claim_first(worker, claim_id, now)
 
 
 def live_attempt(worker: Worker) -> Attempt | None:
@@ -73,18 +64,22 @@ def _repeated(live: Attempt, claim_id: UUID) -> Job:
 
 
 def _claim_first(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
-    while True:
-        with transaction.atomic():
-            waiting = Job.objects.claimable(worker=worker, claim_id=claim_id)
-            if connection.features.has_select_for_update_skip_locked:
-                waiting = waiting.select_for_update(skip_locked=True, of=("self",))
-            candidates = list(waiting[:CANDIDATES])
-            for candidate in candidates:
-                job = _take(candidate, worker, claim_id, now)
-                if job is not None:
-                    return job
-        if not candidates:
-            return None
+    with transaction.atomic():
+        _one_at_a_time(worker)
+        live = live_attempt(worker)  # the same claim sent twice, or a second one, may have been faster
+        if live is not None:
+            return _repeated(live, claim_id)
+        waiting = Job.objects.claimable(worker=worker, claim_id=claim_id)
+        if connection.features.has_select_for_update_skip_locked:
+            # One row and no more: what a claim locks, the claims beside it do not see.
+            waiting = waiting.select_for_update(skip_locked=True, of=("self",))
+        candidate = waiting.first()
+        return _take(candidate, worker, claim_id, now) if candidate is not None else None
+
+
+def _one_at_a_time(worker: Worker) -> None:
+    """Until the end of the transaction no other call may give this worker a job (SQLite has one writer anyhow)."""
+    Worker.objects.select_for_update(no_key=True).filter(pk=worker.pk).first()
 
 
 def _take(candidate: Job, worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
@@ -145,6 +140,7 @@ def renew_lease(*, job_id: int, attempt: int, worker: Worker, now: datetime) -> 
 def _reattach(job_id: int, attempt: int, worker: Worker, now: datetime) -> Job:
     lost_here = Attempt.objects.filter(job_id=job_id, number=attempt, worker=worker, outcome=AttemptOutcome.LOST)
     expected = Job.objects.filter(pk=job_id, status=Status.PENDING, attempt=attempt, worker=worker)
+    _one_at_a_time(worker)
     if not lost_here.exists() or live_attempt(worker) is not None:
         raise _lease_lost(job_id, attempt)
     back = Transition(
