@@ -12,6 +12,7 @@ from rest_framework.pagination import PageNumberPagination
 from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
+from config.fields import storable_tree
 from config.middleware import API_PREFIX, RETRY_AFTER_S
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,8 @@ def _answer(status_code: int, code: str, detail: str, headers: dict[str, str] | 
 
 
 def _invalid(error: exceptions.ValidationError) -> Response:
-    errors = error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail}
+    # Messages quote what was sent, and what was sent may hold a lone surrogate, which no answer can.
+    errors = storable_tree(error.detail if isinstance(error.detail, dict) else {"non_field_errors": error.detail})
     sentences = "; ".join(f"{field}: {message}" for field, message in _flatten(errors))
     return Response({"code": "invalid", "detail": sentences, "errors": errors}, status=400)
 

@@ -54,7 +54,7 @@ class StorableJSONField(serializers.JSONField):
         """The object. Raises ValidationError."""
         if not isinstance(data, dict):
             self.fail("object")
-        data = _storable_tree(data)
+        data = storable_tree(data)
         if len(json.dumps(data)) > self.max_bytes:
             raise serializers.ValidationError(self.error_messages["size"] % {"limit": self.max_bytes}, code="size")
         return data
@@ -65,11 +65,12 @@ def storable(text: str) -> str:
     return text.replace("\x00", REPLACEMENT).encode("utf-8", "replace").decode("utf-8")
 
 
-def _storable_tree(data: Any) -> Any:
+def storable_tree(data: Any) -> Any:
+    """The same for JSON: every text in it `storable`, every number that is not finite set to null."""
     if isinstance(data, str):
         return storable(data)
     if isinstance(data, float) and not math.isfinite(data):
         return None
     if isinstance(data, dict):
-        return {storable(str(key)): _storable_tree(value) for key, value in data.items()}
-    return [_storable_tree(value) for value in data] if isinstance(data, list) else data
+        return {storable(str(key)): storable_tree(value) for key, value in data.items()}
+    return [storable_tree(value) for value in data] if isinstance(data, list) else data

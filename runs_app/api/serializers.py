@@ -75,7 +75,8 @@ class RunSerializer(serializers.ModelSerializer[Run]):
 class NewRunSerializer(serializers.Serializer[Any]):
     """What a person asks for; hyperparameters not named take their defaults."""
 
-    dataset = serializers.PrimaryKeyRelatedField(queryset=Dataset.objects.all())
+    # The field for the key refuses what the database cannot look up, such as 1e999.
+    dataset = serializers.PrimaryKeyRelatedField(queryset=Dataset.objects.all(), pk_field=BoundedIntegerField())
     name = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
     base_model = serializers.CharField(max_length=200)
     seed = BoundedIntegerField(required=False, default=DEFAULT_SEED)

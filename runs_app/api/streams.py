@@ -33,14 +33,14 @@ PAGE_LINES = 500
 
 
 class EventStreamRenderer(BaseRenderer):
-    """Lets content negotiation accept `text/event-stream`; errors on that route are still JSON."""
+    """Lets content negotiation accept `text/event-stream`; what is no stream on that route is JSON."""
 
     media_type = "text/event-stream"
     format = "sse"
     charset = "utf-8"
 
     def render(self, data: Any, accepted_media_type: str | None = None, renderer_context: Any = None) -> bytes:
-        """Only errors come here."""
+        """Only the browsable API asks, for its view of an empty stream."""
         return json.dumps(data, cls=JSONEncoder, ensure_ascii=False).encode()
 
 
@@ -49,6 +49,12 @@ class RunLogsView(RunsAPIView):
 
     required_permissions = {"GET": ["runs_app.view_run"]}
     renderer_classes = [EventStreamRenderer, JSONRenderer, BrowsableAPIRenderer]
+
+    def handle_exception(self, exc: Exception) -> Response:
+        """Errors are JSON, whatever kind of stream was asked for."""
+        self.request.accepted_renderer = JSONRenderer()
+        self.request.accepted_media_type = JSONRenderer.media_type
+        return super().handle_exception(exc)
 
     @extend_schema(
         parameters=[OpenApiParameter("after", OpenApiTypes.INT), OpenApiParameter("format", OpenApiTypes.STR)],
