@@ -9,8 +9,9 @@ from __future__ import annotations
 import unicodedata
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from worker_client.formats import TOKEN_CLASSIFICATION, Record, Sheet
@@ -25,6 +26,7 @@ MAX_LENGTH = 256  # the default max_length of a run
 PIECES_PER_WORD = 1.5
 SPECIAL_PIECES = 2
 LENGTH_STEPS = (128, 256, 512)
+LONG_WORDS = int((MAX_LENGTH - SPECIAL_PIECES) / PIECES_PER_WORD)
 MIN_SHAPE_LETTERS = 12  # shorter ones are headings: "Art. 1", "Art. 2"
 
 
@@ -94,38 +96,44 @@ class Survey:
     def num_rows(self) -> int:
         return len(self._rows)
 
-    def add(self, record: Record) -> None:
-        text = " ".join(record.tokens) if self._of_tokens else record.text
-        words = len(record.tokens) or text.count(" ") + text.count("\n") + 1
-        self._rows.append(record.row)
-        self._contents.append(hash(text))
-        shape = shape_of(text)
-        self._shapes.append(hash(shape) if len(shape) >= MIN_SHAPE_LETTERS else 0)
-        self._characters[len(text)] += 1
-        self._words[words] += 1
-        if words * PIECES_PER_WORD + SPECIAL_PIECES > MAX_LENGTH:
-            self._long.add(record.row)
+    def add(self, records: Sequence[Record]) -> None:
+        """Take a batch of rows in, in sheet order. Whole batches, because a million single calls take seconds."""
         if self._of_tokens:
-            self._add_tags(record)
+            texts = [" ".join(record.tokens) for record in records]
+            words = [len(record.tokens) for record in records]
+            self._outcomes.extend(hash(record.tags) for record in records)
+            classes = [self._types(record) for record in records]
         else:
-            self._outcomes.append(hash(record.label))
-            self._add_class(record.label, record.row)
-        if record.repaired or record.dates or record.formulas or record.group or record.split:
-            self._add_rare_facts(record)
+            texts = [record.text for record in records]
+            words = [text.count(" ") + text.count("\n") + 1 for text in texts]
+            self._outcomes.extend(hash(record.label) for record in records)
+            classes = [(record.label,) for record in records]
+        self._rows.extend(record.row for record in records)
+        self._contents.extend(map(hash, texts))
+        shapes = map(shape_of, texts)
+        self._shapes.extend(hash(shape) if len(shape) >= MIN_SHAPE_LETTERS else 0 for shape in shapes)
+        self._characters.update(map(len, texts))
+        self._words.update(words)
+        self._note_classes(records, classes)
+        for record, count in zip(records, words, strict=True):
+            if count > LONG_WORDS:
+                self._long.add(record.row)
+            if record.repaired or record.dates or record.formulas or record.group or record.split:
+                self._add_rare_facts(record)
 
-    def _add_tags(self, record: Record) -> None:
-        self._outcomes.append(hash(record.tags))
+    def _types(self, record: Record) -> tuple[str, ...]:
         self.tags.update(record.tags)
         types = {tag[2:] for tag in record.tags if tag != "O"}
         self._plain_rows += not types
-        for name in types:
-            self._add_class(name, record.row)
+        return tuple(types)
 
-    def _add_class(self, name: str, row: int) -> None:
-        self.class_counts[name] += 1
-        rows = self._class_rows[name]
-        if len(rows) < MAX_ROWS:
-            rows.append(row)
+    def _note_classes(self, records: Sequence[Record], classes: Sequence[tuple[str, ...]]) -> None:
+        self.class_counts.update(chain.from_iterable(classes))
+        for record, names in zip(records, classes, strict=True):
+            for name in names:
+                rows = self._class_rows[name]
+                if len(rows) < MAX_ROWS:
+                    rows.append(record.row)
 
     def _add_rare_facts(self, record: Record) -> None:
         facts = {"repaired_bio": record.repaired, "date_label": record.dates, "formula_cells": record.formulas}

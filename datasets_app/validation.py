@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from worker_client.formats.records import DEFAULT_LIMITS, no_rows, reading
 __all__ = ["MAX_ERRORS", "DatasetReport", "ReportedError", "ReportedWarning", "check_sheet"]
 
 MAX_ERRORS = 1_000
+BATCH_ROWS = 1_000
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,11 @@ def check_sheet(
     error_count = 0
     with reading(path, request, repair_bio=repair_bio, limits=limits) as (sheet, records):
         survey = Survey(sheet)
-        for record in records:
-            if isinstance(record, Record):
-                survey.add(record)
-                continue
-            error_count += 1
-            if error_count <= MAX_ERRORS:
-                errors.append(_reported(sheet, record))
+        while batch := list(islice(records, BATCH_ROWS)):
+            survey.add([item for item in batch if isinstance(item, Record)])
+            faults = [item for item in batch if isinstance(item, RowFault)]
+            error_count += len(faults)
+            errors += [_reported(sheet, fault) for fault in faults[: MAX_ERRORS - len(errors)]]
     if not error_count:
         _refuse_unusable(sheet, survey)
     return DatasetReport(

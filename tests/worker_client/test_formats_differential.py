@@ -120,6 +120,10 @@ def test_any_table_of_inline_strings_reads_back_identical(
 # Pieces of sheet XML, plain and odd, of which some combinations are not even well formed.
 PIECES = st.sampled_from(
     [
+        '<row r="N"><c r="AN" t="s"><v>0</v></c><c r="BN" s="1" t="s"><v>1</v></c></row>',
+        '<row r="N"><c r="AN" t="inlineStr"><is><t>a &amp; b</t></is></c></row>',
+        '<row r="N" spans="1:2"><c r="AN"/></row>',
+        '<row r="N"><c r="AN" t="s"><v>0</v></c><c r="BN" t="s"><v>7</v></c></row>',
         '<row r="N">', "<row>", "</row>", '<row r="N"/>',
         '<c r="A1" t="s"><v>0</v></c>', '<c r="B1" t="s"><v>1</v></c>',
         '<c r="B1"><v>12</v></c>', '<c r="C1" s="1"><v>45000</v></c>', '<c r="D1"/>', '<c r="E1" t="b"><v>1</v></c>',

@@ -58,7 +58,7 @@ class CellMaker:
         return self._number(style, raw.strip())
 
     def text(self, raw: str) -> str:
-        text = unescape(raw)
+        text = unescape(raw) if "_x" in raw else raw
         if len(text) > self._limits.max_cell_chars:
             raise too_large("characters in one cell", self._limits.max_cell_chars)
         return text
@@ -99,15 +99,15 @@ class Grid:
             raise too_large("cells", self._limits.max_cells)
 
 
-class _Columns(dict[bytes, int]):
+class _Columns(dict[str, int]):
     """Letters -> column, computed once per column."""
 
-    def __missing__(self, letters: bytes) -> int:
+    def __missing__(self, letters: str) -> int:
         column = 0
         for letter in letters.upper():
-            if not 65 <= letter <= 90:
+            if not "A" <= letter <= "Z":
                 raise corrupt("a cell has an address that Excel does not know")
-            column = column * 26 + letter - 64
+            column = column * 26 + ord(letter) - 64
             if column > LAST_COLUMN:
                 raise corrupt("a cell lies beyond Excel's last column")
         self[letters] = column
@@ -128,8 +128,6 @@ def column_letters(column: int) -> str:
 
 def unescape(raw: str) -> str:
     """Undo Excel's `_x000D_` for characters that XML may hold; others stay as written."""
-    if "_x" not in raw:
-        return raw
     return ESCAPE.sub(_character, raw)
 
 

@@ -16,7 +16,7 @@ from worker_client.formats.markup import Feeder, make_parser
 MAX_HEAD_BYTES = 1 << 20
 MAX_BODY_BYTES = 1 << 24
 ILLEGAL = bytes(code for code in range(32) if code not in (9, 10, 13))
-ENTITY = re.compile(rb"&(?:amp|lt|gt|quot|apos);")
+ENTITIES = (b"&amp;", b"&lt;", b"&gt;", b"&quot;", b"&apos;")
 ENCODING = re.compile(rb"encoding\s*=\s*[\"'](?!utf-8[\"'])", re.IGNORECASE)  # any but UTF-8
 
 
@@ -87,21 +87,27 @@ def refuse_sections(body: bytes) -> None:
         raise Irregular
 
 
-def is_plain(body: bytes) -> bool:
-    """Whether text between the tags is what expat would give, if it is UTF-8, but for the five named entities."""
-    return not (
-        b"\r" in body
-        or b"]]>" in body
-        or b"\xef\xbf" in body  # U+FFFE and U+FFFF, which XML forbids, and rare others
-        or len(body.translate(None, ILLEGAL)) != len(body)
-        or (b"&" in body and len(ENTITY.findall(body)) != body.count(b"&"))
-    )
+def plain_text(body: bytes) -> str | None:
+    """The body decoded, or None when text in it may be more than expat would take, or other than the five entities."""
+    if b"\r" in body or b"]]>" in body or len(body.translate(None, ILLEGAL)) != len(body):
+        return None
+    if b"\xef\xbf" in body:  # U+FFFE and U+FFFF, which XML forbids, and rare others
+        return None
+    ampersands = body.count(b"&")
+    if ampersands and ampersands != body.count(b"&amp;") and ampersands != sum(map(body.count, ENTITIES)):
+        return None
+    try:
+        return body.decode()
+    except UnicodeDecodeError:
+        return None
 
 
-def decode(raw: bytes) -> str:
-    text = raw.decode()
-    if "&" not in text:
-        return text
-    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&")):
-        text = text.replace(entity, character)
-    return text
+def decode(raw: str) -> str:
+    """`raw` with its entities resolved; it may be many texts joined."""
+    ampersands = raw.count("&")
+    if not ampersands:
+        return raw
+    if ampersands != raw.count("&amp;"):
+        for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'")):
+            raw = raw.replace(entity, character)
+    return raw.replace("&amp;", "&")

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from worker_client.formats.cells import COLUMNS, LAST_COLUMN, Cell, CellMaker, Grid, Row
 from worker_client.formats.container import Package, corrupt, too_large
 from worker_client.formats.markup import Feeder, local, make_parser
-from worker_client.formats.plain import ROWS, Irregular, bodies, decode, is_plain, refuse_sections
+from worker_client.formats.plain import ROWS, Irregular, bodies, decode, plain_text, refuse_sections
 from worker_client.formats.terms import Limits
 
-ROW_TAG = re.compile(rb'\s*<row r="(\d{1,9})"[^<>/]*>')
+ROW_TAG = re.compile(r'\s*<row r="([0-9]{1,9})"[^<>/]*>')
 CELL_TAG = re.compile(
-    rb'<c r="([A-Z]{1,3})\d+"(?: s="(\d+)")?(?: t="s"><v>(\d+)</v></c>|(?: t="(n|str|b|e|d|inlineStr)")?'
-    rb'(?:/>|><v>([^<]+)</v></c>|><is><t(?: xml:space="preserve")?>([^<]+)</t></is></c>))'
+    r'<c r="([A-Z]{1,3})[0-9]+"(?: s="([0-9]+)")?(?: t="s"><v>([0-9]+)</v></c>|(?: t="(n|str|b|e|d|inlineStr)")?'
+    r'(?:/>|><v>([^<]+)</v></c>|><is><t(?: xml:space="preserve")?>([^<]+)</t></is></c>))'
 )
-EMPTY_TAGS, VALUE_TAGS, INLINE_TAGS = 1, 4, 6
+SHARED_CELL = r'<c r="COLUMN[0-9]+"(?: s="[0-9]+")? t="s"><v>([0-9]{1,9})</v></c>'
+INLINE_CELL = r'<c r="COLUMN[0-9]+"(?: s="[0-9]+")? t="inlineStr"><is><t(?: xml:space="preserve")?>([^<]+)</t></is></c>'
+EMPTY_TAGS, VALUE_TAGS, INLINE_TAGS, ROW_TAGS = 1, 4, 6, 2
 
 
 def read_rows(package: Package, part: str, maker: CellMaker, limits: Limits) -> Iterator[Row]:
@@ -41,41 +44,79 @@ def read_rows(package: Package, part: str, maker: CellMaker, limits: Limits) -> 
 
 def plain_rows(body: bytes, maker: CellMaker, grid: Grid) -> list[Row] | None:
     """The rows of a body written plainly, or None (and `grid` as it was) when some are not."""
-    if not is_plain(body):
+    text = plain_text(body)
+    if text is None:
         return None
     before = grid.row, grid.cells
-    try:
-        tags, rows = _scan(body, maker, grid)
-    except UnicodeDecodeError:
-        tags, rows = 0, []
-    if tags == body.count(b"<"):
+    if (rows := _scan_alike(text, maker, grid)) is not None:
+        return rows
+    tags, rows = _scan(text, maker, grid)
+    if tags == text.count("<"):
         return rows
     grid.row, grid.cells = before
     return None
 
 
-def _scan(body: bytes, maker: CellMaker, grid: Grid) -> tuple[int, list[Row]]:
+def _scan_alike(text: str, maker: CellMaker, grid: Grid) -> list[Row] | None:
+    """The rows when all have the cells of the first, all shared or all inline texts, as most tables do; else None.
+
+    One match per row instead of one per cell. The tags of the matches must be all the tags there are.
+    """
+    first = text[: text.find("</row>") + len("</row>")]
+    shapes = [(letters, kind or ("s" if shared else "")) for letters, _, shared, kind, _, _ in CELL_TAG.findall(first)]
+    kinds = {kind for _, kind in shapes}
+    if kinds not in ({"s"}, {"inlineStr"}):
+        return None
+    cell, tags = (SHARED_CELL, VALUE_TAGS) if kinds == {"s"} else (INLINE_CELL, INLINE_TAGS)
+    letters = tuple(name for name, _ in shapes)
+    found: list[tuple[str, ...]] = _row_pattern(letters, cell).findall(text)
+    if (ROW_TAGS + tags * len(letters)) * len(found) != text.count("<"):
+        return None
+    columns = [COLUMNS[name] for name in letters]
+    grid.count_cells(len(letters) * len(found))
+    if kinds == {"s"}:
+        shared = maker.strings.__getitem__
+        try:
+            return [
+                (grid.enter_row(int(number)), dict(zip(columns, map(shared, map(int, places)), strict=True)))
+                for number, *places in found
+            ]
+        except IndexError as error:
+            raise corrupt("a cell points to a text that is not there") from error
+    read = maker.text if "&" not in text else lambda value: maker.text(decode(value))
+    return [
+        (grid.enter_row(int(number)), dict(zip(columns, map(read, values), strict=True))) for number, *values in found
+    ]
+
+
+@lru_cache(maxsize=64)
+def _row_pattern(letters: tuple[str, ...], cell: str) -> re.Pattern[str]:
+    cells = "".join(cell.replace("COLUMN", name) for name in letters)
+    return re.compile(f'<row r="([0-9]{{1,9}})"[^<>/]*>{cells}</row>')
+
+
+def _scan(text: str, maker: CellMaker, grid: Grid) -> tuple[int, list[Row]]:
     """The rows, and how many tags they account for: fewer than the body has when something was passed over."""
     strings, count = maker.strings, len(maker.strings)
     rows: list[Row] = []
     tags = 0
-    for piece in body.split(b"</row>")[:-1]:
+    for piece in text.split("</row>")[:-1]:
         opening = ROW_TAG.match(piece)
         if opening is None:
             break
-        found: list[tuple[bytes, ...]] = CELL_TAG.findall(piece, opening.end())
+        found: list[tuple[str, ...]] = CELL_TAG.findall(piece, opening.end())
         cells: dict[int, Cell] = {}
-        tags += 2
+        tags += ROW_TAGS
         for letters, style, shared, kind, value, inline in found:
-            if shared:
-                tags += VALUE_TAGS
-                cells[COLUMNS[letters]] = strings[int(shared)] if int(shared) < count else maker.shared(shared.decode())
-            elif inline:
+            if inline:
                 tags += INLINE_TAGS
                 cells[COLUMNS[letters]] = maker.text(decode(inline))
+            elif shared:
+                tags += VALUE_TAGS
+                cells[COLUMNS[letters]] = strings[int(shared)] if int(shared) < count else maker.shared(shared)
             elif value:
                 tags += VALUE_TAGS
-                cells[COLUMNS[letters]] = maker.make(kind.decode(), style.decode(), decode(value))
+                cells[COLUMNS[letters]] = maker.make(kind, style, decode(value))
             else:
                 tags += EMPTY_TAGS
         grid.count_cells(len(found))
@@ -118,7 +159,7 @@ class _RowHandler:
             name = local(name)
         if name == "c":
             letters = attributes.get("r", "").rstrip("0123456789")
-            self._column = COLUMNS[letters.encode()] if letters else self._column + 1
+            self._column = COLUMNS[letters] if letters else self._column + 1
             self._kind, self._style = attributes.get("t", "n"), attributes.get("s", "")
             self._formula = False
             self._value.clear()

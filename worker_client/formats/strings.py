@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from worker_client.formats.cells import unescape
 from worker_client.formats.container import Package, too_large
 from worker_client.formats.markup import Feeder, local, make_parser
-from worker_client.formats.plain import STRINGS, Irregular, bodies, decode, is_plain, refuse_sections
+from worker_client.formats.plain import STRINGS, Irregular, bodies, decode, plain_text, refuse_sections
 from worker_client.formats.terms import Limits
 
-ITEM = re.compile(rb'<si><t(?: xml:space="preserve")?>([^<]*)</t></si>')
+ITEM = re.compile(r'<si><t(?: xml:space="preserve")?>([^<]*)</t></si>')
 ITEM_TAGS = 4
 
 
@@ -46,16 +46,16 @@ def _batches(package: Package, part: str) -> Iterator[list[str]]:
 
 def plain_strings(body: bytes) -> list[str] | None:
     """The texts of whole `<si>` items written plainly, or None when some are not."""
-    found: list[bytes] = ITEM.findall(body)
-    if body.count(b"<") != ITEM_TAGS * len(found) or not is_plain(body):
+    text = plain_text(body)
+    if text is None:
         return None
-    try:
-        if b"&" in body or b"_x" in body:
-            return [unescape(decode(raw)) for raw in found]
-        # One decoding for all: XML holds no NUL, so it can stand between them.
-        return b"\x00".join(found).decode().split("\x00") if found else []
-    except UnicodeDecodeError:
+    found: list[str] = ITEM.findall(text)
+    if text.count("<") != ITEM_TAGS * len(found):
         return None
+    if "&" in text:
+        # One replacement for all: XML holds no NUL, so it can stand between them.
+        found = decode("\x00".join(found)).split("\x00")
+    return [unescape(text) for text in found] if "_x" in text else found
 
 
 def parse_strings(chunks: Iterable[bytes], part: str) -> Iterator[list[str]]:
