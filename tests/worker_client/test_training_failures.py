@@ -165,6 +165,8 @@ def test_windows_learn_from_words_that_truncation_never_sees(tmp_path):
         workspace = make_workspace(folder, make_spec(folder, rows, hyperparameters=like))
         assert main([str(workspace.root)]) == ChildExit.COMPLETED, workspace.read_outcome().traceback
         scores[long_text] = workspace.read_outcome().metrics["f1"]
+        rows_at_once = workspace.read_outcome().environment["device_batch_size"]
+        assert rows_at_once == 8 if long_text == "truncate" else rows_at_once < 8
     assert scores["truncate"] < 0.6
     assert scores["windows"] > 0.9
 

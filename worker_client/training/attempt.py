@@ -102,7 +102,8 @@ def _engine(prepared: Prepared, workspace: Workspace, spool: Spool, progress: Pr
         seed=spec.seed,
         recipe=prepared.recipe,
         output_dir=spec.checkpoints_dir,
-        largest_batch=spec.device_batch_size,
+        # A batch of documents is a much larger batch of windows; how it is split does not change the gradient.
+        largest_batch=spec.device_batch_size or max(hyper.batch_size // prepared.encoded["train"].usual_inputs(), 1),
     )
     narration.recipe(prepared.recipe, arguments, spec)
     return trainer.build_trainer(

@@ -31,6 +31,11 @@ class Encoded:
         order = sorted(range(len(self.features)), key=lambda i: -self.features[i]["length"])
         return Encoded([self.features[i] for i in order], [self.owners[i] for i in order], self.cut, self.lost_words)
 
+    def usual_inputs(self) -> int:
+        """Model inputs that nine of ten features have at most: above 1 where long texts are windows."""
+        counts = [len(feature.get("windows", (0,))) for feature in self.features]
+        return int(np.quantile(counts, 0.9, method="higher")) if counts else 1
+
     @property
     def cut_share(self) -> float:
         """Share of records of which a part is not read."""
