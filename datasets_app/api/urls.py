@@ -2,11 +2,12 @@
 
 from django.urls import path
 
+import config.converters  # noqa: F401  registers <id:…>
 from datasets_app.api import views
 
 urlpatterns = [
     path("datasets", views.DatasetListView.as_view(), name="datasets"),
     path("datasets/validate", views.ValidateView.as_view(), name="dataset-validate"),
     path("datasets/upload", views.UploadView.as_view(), name="dataset-upload"),
-    path("datasets/<int:pk>", views.DatasetDetailView.as_view(), name="dataset"),
+    path("datasets/<id:pk>", views.DatasetDetailView.as_view(), name="dataset"),
 ]
