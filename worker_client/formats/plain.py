@@ -89,25 +89,23 @@ def refuse_sections(body: bytes) -> None:
 
 def plain_text(body: bytes) -> str | None:
     """The body decoded, or None when text in it may be more than expat would take, or other than the five entities."""
-    if b"\r" in body or b"]]>" in body or len(body.translate(None, ILLEGAL)) != len(body):
-        return None
-    if b"\xef\xbf" in body:  # U+FFFE and U+FFFF, which XML forbids, and rare others
+    # One byte is looked for many times faster than three.
+    if b"\r" in body or (b"]" in body and b"]]>" in body) or len(body.translate(None, ILLEGAL)) != len(body):
         return None
     ampersands = body.count(b"&")
     if ampersands and ampersands != body.count(b"&amp;") and ampersands != sum(map(body.count, ENTITIES)):
         return None
     try:
-        return body.decode()
+        text = body.decode()
     except UnicodeDecodeError:
         return None
+    return None if "\ufffe" in text or "\uffff" in text else text
 
 
 def decode(raw: str) -> str:
-    """`raw` with its entities resolved; it may be many texts joined."""
-    ampersands = raw.count("&")
-    if not ampersands:
+    """`raw` with its entities resolved."""
+    if "&" not in raw:
         return raw
-    if ampersands != raw.count("&amp;"):
-        for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'")):
-            raw = raw.replace(entity, character)
-    return raw.replace("&amp;", "&")
+    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&")):
+        raw = raw.replace(entity, character)
+    return raw

@@ -83,10 +83,9 @@ def _scan_alike(text: str, maker: CellMaker, grid: Grid) -> list[Row] | None:
             ]
         except IndexError as error:
             raise corrupt("a cell points to a text that is not there") from error
-    read = maker.text if "&" not in text else lambda value: maker.text(decode(value))
-    return [
-        (grid.enter_row(int(number)), dict(zip(columns, map(read, values), strict=True))) for number, *values in found
-    ]
+    read = maker.text
+    rows = [(grid.enter_row(int(number)), dict(zip(columns, values, strict=True))) for number, *values in found]
+    return [(n, {at: read(decode(value) if "&" in value else value) for at, value in row.items()}) for n, row in rows]
 
 
 @lru_cache(maxsize=64)

@@ -53,9 +53,8 @@ def plain_strings(body: bytes) -> list[str] | None:
     if text.count("<") != ITEM_TAGS * len(found):
         return None
     if "&" in text:
-        # One replacement for all: XML holds no NUL, so it can stand between them.
-        found = decode("\x00".join(found)).split("\x00")
-    return [unescape(text) for text in found] if "_x" in text else found
+        found = [decode(text) if "&" in text else text for text in found]
+    return [unescape(text) for text in found] if "_" in text and "_x" in text else found
 
 
 def parse_strings(chunks: Iterable[bytes], part: str) -> Iterator[list[str]]:
