@@ -60,8 +60,11 @@ worker: .venv/installed
 	} > .env
 	@echo 'Wrote .env for a server on this machine (plain http, no TLS).'
 
+# Everything on SQLite, then what a database can change on a real PostgreSQL, which a package of .venv brings.
+ON_POSTGRESQL := tests/datasets tests/runs tests/workers tests/contract tests/config tests/end_to_end
 test: .venv/installed
 	@$(VENV) -m pytest -n 2 $(ARGS)
+	@$(VENV) -m pytest -n 2 --database=postgresql $(ON_POSTGRESQL) $(ARGS)
 
 lint: .venv/installed
 	@$(VENV) -m ruff check .
@@ -73,7 +76,7 @@ lint: .venv/installed
 		$(VENV) manage.py check --deploy --fail-level WARNING
 
 bench: .venv/installed
-	@$(VENV) -m benchmarks
+	@for each in benchmarks/bench_*.py; do echo "$$each"; $(VENV) $$each || exit 1; done
 
 screenshots: .venv/installed
 	@$(VENV) tests/screenshots.py

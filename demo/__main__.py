@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -36,6 +37,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--exit", action="store_true", help="stop everything once the run is over")
+    parser.add_argument("--folder", type=Path, default=ROOT / "var" / "demo", help="where everything of the demo lies")
     return parser.parse_args()
 
 
@@ -45,8 +47,8 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     check_port(options.port)
-    place = fresh_place(ROOT / "var" / "demo")
-    say(f"Preparing a database in {_shown(place)} (an earlier demo, if any, is now in var/demo-before)")
+    place = fresh_place(options.folder.absolute())
+    say(f"Preparing a database in {_shown(place.root)}")
     use(server_environment(place))
     from demo.preparation import HYPERPARAMETERS, LOGIN, prepare
 
@@ -61,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
         children.start_worker(address, prepared.worker_token)
         say(f"Server and worker are running; watch the run in a browser:\n{login}")
         run = follow_run(api, prepared.run_id, say=say, check=children.check)
-        _tell(run, children)
+        _tell(run, place, children)
         if not options.exit:
             say(f"{login}\nServing until Ctrl-C.")
             _serve(children)
@@ -77,21 +79,21 @@ def _wait_until(is_ready: Callable[[], bool], check: Callable[[], None]) -> None
         time.sleep(0.2)
 
 
-def _tell(run: dict[str, Any], children: Children) -> None:
+def _tell(run: dict[str, Any], place: Place, children: Children) -> None:
     """The end of the run. Raises DemoFailed when it is not a good one."""
     if run["status"] != "completed":
         reason = f"{run['failure_reason']}: {run['error']}" if run["error"] else "it has no error of its own."
         raise DemoFailed(f"the run ended as {run['status']}. {reason}\n{children.tails()}")
     children.run_is_over()
     metrics = run["metrics"]
-    predict = f"{_python()} -m worker_client predict --model {shlex.quote(run['model_path'])}"
+    predict = f"{_python()} -m worker_client predict --model {_shown(Path(run['model_path']))}"
     say(
         f"The run is completed; the weights of epoch {run['best_epoch']:g} were kept.\n"
         f"  Test macro F1            {metrics['f1']:.3f}  (accuracy {metrics['accuracy']:.3f})\n"
         f"  Majority-class baseline  {metrics['baseline_f1']:.3f}  (accuracy {metrics['baseline_accuracy']:.3f})\n"
         f"  Model directory          {run['model_path']}\n"
         "To classify a sheet with it:\n"
-        f"  {predict} --input {SAMPLE.relative_to(ROOT)} --output var/demo/predictions.xlsx"
+        f"  {predict} --input {_shown(SAMPLE)} --output {_shown(place.root / 'predictions.xlsx')}"
     )
 
 
@@ -114,8 +116,9 @@ def _words(values: dict[str, Any]) -> str:
     return "builtin/tiny-bert, " + ", ".join(f"{name} {value:g}" for name, value in values.items())
 
 
-def _shown(place: Place) -> str:
-    return str(place.root.relative_to(ROOT))
+def _shown(path: Path) -> str:
+    """Relative to the project where it lies inside, as a person in that folder would type it."""
+    return shlex.quote(str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path))
 
 
 def _python() -> str:

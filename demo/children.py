@@ -60,14 +60,14 @@ class Child:
         `insist` sends a second SIGTERM soon after the first: to a worker, the one that gives a job back at once.
         """
         self.signal(signal.SIGTERM)
-        if insist and self._wait(INSIST_AFTER_S) is None:
+        if insist and self.wait(INSIST_AFTER_S) is None:
             self.signal(signal.SIGTERM)
-        code = self._wait(seconds)
-        if code is None:
+        if self.wait(seconds) is None:
             self.kill()
         return self._process.wait()
 
-    def _wait(self, seconds: float) -> int | None:
+    def wait(self, seconds: float) -> int | None:
+        """Its exit code, or None when it still runs after `seconds`."""
         try:
             return self._process.wait(seconds)
         except subprocess.TimeoutExpired:

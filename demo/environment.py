@@ -43,8 +43,8 @@ def fresh_place(folder: Path) -> Place:
     if folder.exists():
         shutil.rmtree(before, ignore_errors=True)
         folder.rename(before)
-    folder.mkdir(parents=True)
-    folder.chmod(0o700)
+        print(f"The earlier demo is kept in {before} until the next one.", flush=True)
+    folder.mkdir(parents=True, mode=0o700)
     return Place(folder)
 
 
