@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,11 +15,13 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.files.base import File
 from django.db import IntegrityError, transaction
 
-from datasets_app.checking import check_file
+from datasets_app.checking import CheckingFailed, check_file
 from datasets_app.messages import refusal_sentence, row_sentence
 from datasets_app.models import Dataset
 from datasets_app.validation import DatasetReport
 from worker_client.formats import Limits, SheetRefused, SheetRequest
+
+logger = logging.getLogger(__name__)
 
 INVALID_DATASET = "invalid_dataset"
 MAX_FILENAME_CHARS = 255
@@ -123,6 +126,10 @@ def _judge(path: Path, choice: SheetChoice) -> DatasetReport:
         report = check_file(path, choice.request(), repair_bio=choice.repair_bio, limits=limits)
     except SheetRefused as refused:
         raise DatasetInvalid(refused.code, refusal_sentence(refused.code, refused.params), [], 0) from refused
+    except CheckingFailed as failure:
+        # The child broke on this file: for the sender it is a file that cannot be read, for us a fault to mend.
+        logger.error("the sheet checker broke: %s", failure)
+        raise DatasetInvalid("corrupt", refusal_sentence("corrupt", {}), [], 0) from failure
     if not report.valid:
         raise _rows_at_fault(report)
     return report
