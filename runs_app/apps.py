@@ -8,4 +8,4 @@ class RunsAppConfig(AppConfig):
     """Runs, their jobs in the queue, and what the workers report."""
 
     name = "runs_app"
-    verbose_name = _("Training")
+    verbose_name = _("Train")

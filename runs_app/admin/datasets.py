@@ -1,0 +1,72 @@
+"""Datasets with the runs made from them. Registered here and not in datasets_app, which knows of no runs."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.translation import gettext_lazy, ngettext
+
+from config.display import figure
+from datasets_app.admin.datasets import DatasetAdmin
+from datasets_app.models import Dataset
+from runs_app.admin.words import status_badge
+from runs_app.models import Run
+
+RUNS_SHOWN = 20
+
+
+@admin.register(Dataset)
+class DatasetWithRunsAdmin(DatasetAdmin):
+    """The list and the page of a dataset."""
+
+    list_display = [*DatasetAdmin.list_display, "run_count"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Dataset]:
+        """With the number of runs."""
+        return super().get_queryset(request).annotate(runs_made=Count("runs"))
+
+    @admin.display(description=gettext_lazy("runs"), ordering="runs_made")
+    def run_count(self, dataset: Any) -> int:
+        """Runs made from it."""
+        return dataset.runs_made
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """With the latest runs, and the button for one more."""
+        dataset = self.get_object(request, unquote(object_id))
+        more = _of_runs(request, dataset) if dataset is not None else {}
+        return super().change_view(request, object_id, form_url, {**more, **(extra_context or {})})
+
+    def refusal(self, dataset: Dataset, count: int) -> str:
+        """How many runs keep it."""
+        text = ngettext(
+            "“%(name)s” cannot be deleted: %(count)d run was made from it and must stay reproducible.",
+            "“%(name)s” cannot be deleted: %(count)d runs were made from it and must stay reproducible.",
+            count,
+        )
+        return text % {"name": dataset, "count": count}
+
+
+def _of_runs(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
+    """The links and rows that this person may see."""
+    more: dict[str, Any] = {"download_url": reverse("dataset-download", args=[dataset.pk])}
+    if request.user.has_perm("runs_app.view_run"):
+        more["runs_made"] = [_line(run) for run in Run.objects.filter(dataset=dataset)[:RUNS_SHOWN]]
+    if request.user.has_perm("runs_app.add_run"):
+        more["train_url"] = f"{reverse('admin:runs_app_run_add')}?dataset={dataset.pk}"
+    return more
+
+
+def _line(run: Run) -> dict[str, Any]:
+    return {
+        "url": reverse("admin:runs_app_run_change", args=[run.pk]),
+        "name": run.name,
+        "badge": status_badge(run.status),
+        "f1": figure(run.metrics.get("f1")),
+        "base_model": run.base_model,
+        "created_at": run.created_at,
+    }

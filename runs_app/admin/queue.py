@@ -1,0 +1,134 @@
+"""The queue: what is running and what waits, in the order in which it is taken, with the reason of each wait."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import ChangeList
+from django.db.models import Case, QuerySet, Value, When
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from config.admin import ProductAdmin
+from config.display import NOTHING, duration, shortened
+from runs_app.admin.words import status_badge
+from runs_app.choices import ACTIVE, Status
+from runs_app.models import Job
+from runs_app.services.queue import requeue_expired
+from runs_app.services.waiting import Fleet, waiting_reason
+
+
+class QueueChangeList(ChangeList):
+    """Gives each job of the page its place and the reason of its wait; the workers are read once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """See the class."""
+        super().get_results(request)
+        waiting = Job.objects.filter(status=Status.PENDING).order_by("-priority", "id")
+        places = {pk: place for place, pk in enumerate(waiting.values_list("pk", flat=True), start=1)}
+        fleet = Fleet.now(timezone.now())
+        for job in self.result_list:
+            job.place = places.get(job.pk)
+            job.waiting_reason = waiting_reason(job, fleet)
+
+
+class WaitingFilter(admin.SimpleListFilter):
+    """By the statuses that a job in the queue can have."""
+
+    title = _("status")
+    parameter_name = "status"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """Running, pending, paused."""
+        return [(status.value, status.label) for status in ACTIVE]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Job]) -> QuerySet[Job]:
+        """Exactly that status."""
+        return queryset.filter(status=self.value()) if self.value() else queryset
+
+
+@admin.register(Job)
+class QueueAdmin(ProductAdmin):
+    """Read-only: a run is cancelled, paused or moved on its own page."""
+
+    list_display = ["place", "run_name", "state", "priority", "waits", "reason", "holder", "attempt"]
+    list_display_links = None
+    list_filter = [WaitingFilter]
+    search_fields = ["run__name"]
+    empty_sentence = _("The queue is empty.")
+    sortable_by: list[str] = []
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
+        """What is not over."""
+        return super().get_queryset(request).active().select_related("run", "worker")
+
+    def get_ordering(self, request: HttpRequest) -> list[Any]:
+        """Running first, then as it will be taken, then what is paused."""
+        running, pending = When(status=Status.RUNNING, then=Value(0)), When(status=Status.PENDING, then=Value(1))
+        return [Case(running, pending, default=Value(2)), "-priority", "id"]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """See QueueChangeList."""
+        return QueueChangeList
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Leases that ran out are accounted for first: the page is not to call a lost run running."""
+        requeue_expired(now=timezone.now())
+        return super().changelist_view(request, extra_context)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """A job has no page of its own: its run's is the one."""
+        pk = unquote(object_id)
+        job = get_object_or_404(Job, pk=pk if pk.isdigit() else None)
+        return HttpResponseRedirect(reverse("admin:runs_app_run_change", args=[job.run_id]))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A job comes with its run."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only services write."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A run is cancelled, not deleted."""
+        return False
+
+    @admin.display(description=_("place"))
+    def place(self, job: Any) -> str:
+        """1 is next."""
+        return str(job.place) if job.place else NOTHING
+
+    @admin.display(description=_("run"))
+    def run_name(self, job: Job) -> str:
+        """With its address."""
+        address = reverse("admin:runs_app_run_change", args=[job.run_id])
+        return format_html('<a href="{}">{}</a>', address, shortened(job.run.name))
+
+    @admin.display(description=_("status"))
+    def state(self, job: Job) -> str:
+        """As a badge."""
+        return status_badge(job.status)
+
+    @admin.display(description=_("waiting for"))
+    def waits(self, job: Job) -> str:
+        """Since it was queued; nothing once it runs."""
+        if job.status == Status.RUNNING:
+            return NOTHING
+        return duration((timezone.now() - job.queued_at).total_seconds())
+
+    @admin.display(description=_("why it waits"))
+    def reason(self, job: Any) -> str:
+        """One sentence."""
+        return job.waiting_reason or NOTHING
+
+    @admin.display(description=_("worker"))
+    def holder(self, job: Job) -> str:
+        """Who has it."""
+        return str(job.worker) if job.worker and job.status == Status.RUNNING else NOTHING

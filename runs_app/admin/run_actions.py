@@ -1,0 +1,108 @@
+"""What a person may ask of a run: when the button is there, the question, the service, the truthful answer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from runs_app.choices import ACTIVE, Status
+from runs_app.models import Job, Run
+from runs_app.services import runs
+
+
+@dataclass(frozen=True)
+class RunAction:
+    """One button of the run page, which is also a page that asks."""
+
+    name: str
+    label: Any
+    title: Any
+    question: Any
+    permission: str
+    allowed: Callable[[Job], bool]
+    dangerous: bool = False
+
+
+def may_cancel(job: Job) -> bool:
+    """Not over, and not asked for already."""
+    return job.status in ACTIVE and not (job.status == Status.RUNNING and job.cancel_requested_at)
+
+
+def may_pause(job: Job) -> bool:
+    """Waiting, or running without a wish that is still to be met."""
+    wished = job.pause_requested_at or job.cancel_requested_at
+    return job.status == Status.PENDING or (job.status == Status.RUNNING and not wished)
+
+
+def may_resume(job: Job) -> bool:
+    """Paused, or about to be."""
+    return job.status == Status.PAUSED or (job.status == Status.RUNNING and job.pause_requested_at is not None)
+
+
+ACTIONS = [
+    RunAction(
+        "cancel",
+        gettext_lazy("Cancel"),
+        gettext_lazy("Cancel run"),
+        gettext_lazy("Cancel “%(name)s”? What it has learned so far is lost; a cancelled run cannot be resumed."),
+        "runs_app.change_run",
+        may_cancel,
+        dangerous=True,
+    ),
+    RunAction(
+        "pause",
+        gettext_lazy("Pause"),
+        gettext_lazy("Pause run"),
+        gettext_lazy("Pause “%(name)s”? It keeps its last checkpoint and waits until somebody resumes it."),
+        "runs_app.change_run",
+        may_pause,
+    ),
+    RunAction(
+        "resume",
+        gettext_lazy("Resume"),
+        gettext_lazy("Resume run"),
+        gettext_lazy("Put “%(name)s” back into the queue?"),
+        "runs_app.change_run",
+        may_resume,
+    ),
+    RunAction(
+        "reproduce",
+        gettext_lazy("Reproduce"),
+        gettext_lazy("Reproduce run"),
+        gettext_lazy("A new run with the same sheet, base model, seed and parameters as “%(name)s” is queued."),
+        "runs_app.add_run",
+        lambda job: True,
+    ),
+]
+BY_NAME = {action.name: action for action in ACTIONS}
+
+
+def cancel(run: Run, user: AbstractBaseUser | None, now: datetime) -> str:
+    """Ask, and say what happens now. Raises InvalidTransition."""
+    job = runs.request_cancel(run=run, user=user, now=now)
+    if job.status == Status.RUNNING:
+        return _("Cancellation of “%(name)s” requested; the worker stops with its next report.") % {"name": run}
+    return _("“%(name)s” is cancelled.") % {"name": run}
+
+
+def pause(run: Run, user: AbstractBaseUser | None, now: datetime) -> str:
+    """Ask, and say what happens now. Raises InvalidTransition."""
+    job = runs.request_pause(run=run, user=user, now=now)
+    if job.status == Status.RUNNING:
+        return _("Pause of “%(name)s” requested; the worker saves a checkpoint and stops.") % {"name": run}
+    return _("“%(name)s” is paused.") % {"name": run}
+
+
+def resume(run: Run, user: AbstractBaseUser | None, now: datetime) -> str:
+    """Ask, and say what happens now. Raises InvalidTransition."""
+    job = runs.resume_run(run=run, user=user, now=now)
+    if job.status == Status.RUNNING:
+        return _("The pause of “%(name)s” is withdrawn; it goes on without a stop.") % {"name": run}
+    return _("“%(name)s” is back in the queue.") % {"name": run}
+
+
+SERVICES = {"cancel": cancel, "pause": pause, "resume": resume}

@@ -1,0 +1,259 @@
+"""What the page of a run shows, gathered from its rows: one function per block."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.urls import reverse
+from django.utils.formats import date_format, number_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+
+from config.display import NOTHING, duration, figure, parameter, percent
+from runs_app.admin.sentences import actor_name, attempt_line, event_sentence, failure_advice, phase_word
+from runs_app.admin.words import METRIC_WORDS, option_word, parameter_label, status_badge
+from runs_app.choices import TERMINAL, Split, Status
+from runs_app.hyperparameters import HYPERPARAMETERS
+from runs_app.models import BaseModel, Job, LogEntry, Run
+from runs_app.services.waiting import Fleet, waiting_reason
+
+LINES_SHOWN = 1000
+MATRIX_LABELS = 30
+HEAT_STEPS = 9
+FIGURES = ("f1", "precision", "recall", "accuracy")
+ETA_AFTER_STEPS = 20
+
+
+def live_context(run: Run, now: datetime) -> dict[str, Any]:
+    """The part that changes while the run goes on; asked for again by the page."""
+    return {
+        "run": run,
+        "job": run.job,
+        "head": head(run, now),
+        "is_over": run.status in TERMINAL,
+        "epochs": epoch_rows(run),
+        "events": [(event.at, event_sentence(event)) for event in run.job.events.all()],
+        "attempts": [
+            (actor_name(f"worker:{attempt.worker}") if attempt.worker else NOTHING, attempt_line(attempt))
+            for attempt in run.job.attempts.select_related("worker")
+        ],
+        **result(run),
+    }
+
+
+def still_context(run: Run) -> dict[str, Any]:
+    """The part that is fixed when the run is made, and the log lines so far."""
+    lines = log_lines(run)
+    return {
+        "inputs": inputs(run),
+        "parameters": parameters(run),
+        "log_lines": lines,
+        "last_log_id": max((line.pk for line in lines), default=0),
+        "logs_url": reverse("run-logs", args=[run.pk]),
+        "live_url": reverse("admin:runs_app_run_live", args=[run.pk]),
+    }
+
+
+def head(run: Run, now: datetime) -> dict[str, Any]:
+    """Status, progress, times; why it waits or why it failed."""
+    job = run.job
+    started, ended = run.started_at, run.finished_at or now
+    shown: dict[str, Any] = {
+        "badge": status_badge(run.status),
+        "worker": job.worker if run.status not in (Status.PENDING, Status.PAUSED) else None,
+        "duration": duration((ended - started).total_seconds()) if started else None,
+        "waiting": waiting_reason(job, Fleet.now(now)) if run.status in (Status.PENDING, Status.PAUSED) else None,
+        "progress": progress(run, now) if run.status == Status.RUNNING else None,
+        "wish": wish(job),
+    }
+    if run.status == Status.FAILED:
+        cause, advice = failure_advice(run)
+        shown |= {"cause": cause, "advice": advice}
+    return shown
+
+
+def wish(job: Job) -> str:
+    """What a person asked for and the worker has not done yet."""
+    if job.status != Status.RUNNING:
+        return ""
+    if job.cancel_requested_at:
+        return _("Cancellation requested: the worker stops with its next report.")
+    return _("Pause requested: the worker saves a checkpoint and stops.") if job.pause_requested_at else ""
+
+
+def share_done(job: Job) -> float:
+    """Steps done of all steps, 0 to 1."""
+    if job.status == Status.COMPLETED:
+        return 1.0
+    return min((job.step or 0) / job.total_steps, 1.0) if job.total_steps else 0.0
+
+
+def progress(run: Run, now: datetime) -> dict[str, Any]:
+    """The bar and its sentence; the page fills the same templates with what the stream tells."""
+    job = run.job
+    share = share_done(job)
+    return {
+        "share": f"{share:.4f}",
+        "percent": percent(share),
+        "phase": phase_word(job.phase),
+        "sentence": progress_sentence(job, run.epochs, now),
+        "epochs": run.epochs,
+        "with_eta": _("Epoch {epoch} of {epochs} · step {step} of {total} · {left} left, until {clock}"),
+        "without_eta": _("Epoch {epoch} of {epochs} · step {step} of {total} · estimating the remaining time…"),
+    }
+
+
+def progress_sentence(job: Job, epochs: int, now: datetime) -> str:
+    """Epoch, step, remaining time and the hour at which it ends."""
+    if not job.total_steps:
+        return phase_word(job.phase) or _("Starting")
+    facts = {"epoch": min(int(job.epoch or 0) + 1, epochs), "epochs": epochs, "step": job.step or 0}
+    facts["total"] = job.total_steps
+    if job.eta_seconds is None or (job.step or 0) < ETA_AFTER_STEPS:
+        template = _("Epoch {epoch} of {epochs} · step {step} of {total} · estimating the remaining time…")
+        return template.format(**facts)
+    ends = date_format(localtime(now + timedelta(seconds=job.eta_seconds)), "TIME_FORMAT")
+    template = _("Epoch {epoch} of {epochs} · step {step} of {total} · {left} left, until {clock}")
+    return template.format(**facts, left=duration(job.eta_seconds), clock=ends)
+
+
+def epoch_rows(run: Run) -> list[dict[str, Any]]:
+    """One row per validation, with the latest training loss before it; the best one is marked."""
+    rows: list[dict[str, Any]] = []
+    train_loss = None
+    for point in run.epoch_metrics.exclude(split=Split.TEST).order_by("step", "id"):
+        if point.split == Split.TRAIN:
+            train_loss = point.values.get("loss", train_loss)
+            if rows and rows[-1]["step"] == point.step:
+                rows[-1]["train_loss"] = figure(train_loss)
+            continue
+        values = point.values
+        rows.append(
+            {
+                "epoch": number_format(f"{point.epoch:g}"),
+                "number": point.epoch,
+                "step": point.step,
+                "train_loss": figure(train_loss),
+                "loss": figure(values.get("loss")),
+                "figures": [figure(values.get(name)) for name in FIGURES],
+                "judged_by": values.get(run.metric_for_best),
+            }
+        )
+    _mark_best(rows, run)
+    return rows
+
+
+def _mark_best(rows: list[dict[str, Any]], run: Run) -> None:
+    """By what the worker said once it is over; until then by the same rule."""
+    judged = [row for row in rows if isinstance(row["judged_by"], int | float)]
+    if run.best_epoch is not None:
+        best = [row for row in rows if abs(row["number"] - run.best_epoch) < 1e-6]
+    elif judged:
+        choose = min if run.metric_for_best == "loss" else max
+        best = [choose(judged, key=lambda row: row["judged_by"])]
+    else:
+        best = []
+    for row in best[:1]:
+        row["is_best"] = True
+
+
+def result(run: Run) -> dict[str, Any]:
+    """Test figures, per class, confusion matrix, the model; empty before the end."""
+    order = [name for name in METRIC_WORDS if name in run.metrics]
+    order += [name for name in run.metrics if name not in METRIC_WORDS]
+    metrics = [(METRIC_WORDS.get(name, name), figure(run.metrics[name])) for name in order]
+    return {
+        "test_figures": metrics,
+        "per_class": class_rows(run),
+        "matrix": matrix(run),
+        "environment": [(name, value) for name, value in run.environment.items() if value not in (None, "")],
+        "model": model_commands(run),
+    }
+
+
+def class_rows(run: Run) -> list[dict[str, Any]]:
+    """Precision, recall, F1 and support per label, the most frequent first."""
+    rows = run.report.get("per_class")
+    if not isinstance(rows, list):
+        return []
+    rows = [row for row in rows if isinstance(row, dict)]
+    return [
+        {
+            "label": row.get("label", ""),
+            "figures": [figure(row.get(name)) for name in ("precision", "recall", "f1")],
+            "f1": f"{float(row.get('f1') or 0):.4f}",
+            "support": row.get("support", 0),
+            "is_rare": (row.get("support") or 0) < 30,
+        }
+        for row in sorted(rows, key=lambda row: -(row.get("support") or 0))
+    ]
+
+
+def matrix(run: Run) -> dict[str, Any] | None:
+    """Rows are what the sheet says, columns what the model says; a cell's shade is its share of the row."""
+    found = run.report.get("confusion_matrix")
+    if not isinstance(found, dict) or not found.get("counts"):
+        return None
+    labels, counts = found.get("labels", []), found["counts"]
+    if len(labels) > MATRIX_LABELS:
+        return {"too_large": len(labels)}
+    rows = [
+        {"label": label, "cells": [_cell(count, sum(row), at == column) for column, count in enumerate(row)]}
+        for at, (label, row) in enumerate(zip(labels, counts, strict=False))
+    ]
+    return {"labels": labels, "rows": rows}
+
+
+def _cell(count: int, total: int, is_hit: bool) -> dict[str, Any]:
+    share = count / total if total else 0.0
+    return {"count": count, "heat": round(share * HEAT_STEPS), "share": percent(share), "is_hit": is_hit}
+
+
+def model_commands(run: Run) -> dict[str, Any] | None:
+    """Where the model lies and how it is used there."""
+    if not hasattr(run, "model"):
+        return None
+    path = run.model.path
+    task = run.task_type.replace("_", "-")
+    extra = ", truncation=True" if task == "text-classification" else ""
+    return {
+        "worker": run.model.worker,
+        "path": path,
+        "sha256": run.model.sha256,
+        "predict": f'python -m worker_client predict --model "{path}" --input planilha.xlsx --output resultado.xlsx',
+        "pipeline": "from transformers import pipeline\n\n"
+        f'modelo = pipeline("{task}", model=r"{path}")\nprint(modelo("{_("A text to try")}"{extra}))',
+    }
+
+
+def inputs(run: Run) -> list[tuple[str, Any]]:
+    """What the run was made from."""
+    entry = BaseModel.objects.filter(model_id=run.base_model).first()
+    name = f"{entry} ({run.base_model})" if entry and str(entry) != run.base_model else run.base_model
+    return [
+        (_("Task"), run.get_task_type_display()),
+        (_("Base model"), name),
+        (_("Revision"), run.base_model_revision[:12]),
+        (_("Seed"), run.seed),
+        (_("SHA-256 of the sheet"), run.dataset_sha256[:12]),
+        (_("Created by"), run.created_by),
+        (_("Created at"), date_format(localtime(run.created_at), "SHORT_DATETIME_FORMAT")),
+    ]
+
+
+def parameters(run: Run) -> list[dict[str, Any]]:
+    """Each hyperparameter with where its value comes from."""
+    return [
+        {
+            "label": parameter_label(name),
+            "name": name,
+            "value": option_word(name, value) if isinstance(value, str) else parameter(value),
+            "is_changed": value != HYPERPARAMETERS[name].default,
+        }
+        for name, value in run.hyperparameters.items()
+    ]
+
+
+def log_lines(run: Run) -> list[LogEntry]:
+    """The last lines, oldest first. By the unique index and not by id: between them lie the lines of other runs."""
+    newest = LogEntry.objects.filter(job=run.job.pk).order_by("-attempt", "-seq")[:LINES_SHOWN]
+    return list(reversed(newest))

@@ -1,0 +1,321 @@
+"""Runs: the list, the form of a new one, the live page, and what may be asked of one."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.db.models import OuterRef, QuerySet, Subquery
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from config.admin import ProductAdmin
+from config.display import NOTHING, bar, duration, figure, percent, shortened
+from runs_app.admin import run_page
+from runs_app.admin.run_actions import ACTIONS, BY_NAME, SERVICES, RunAction
+from runs_app.admin.words import status_badge
+from runs_app.choices import Status
+from runs_app.forms import SECTIONS, NewRunForm, ReproduceForm
+from runs_app.hyperparameters import InvalidHyperparameters
+from runs_app.models import BaseModel, Run
+from runs_app.services import runs
+from runs_app.services.errors import InvalidTransition
+from runs_app.services.queue import requeue_expired
+from runs_app.services.runs import BaseModelNotOffered
+
+
+class BaseModelFilter(admin.SimpleListFilter):
+    """By the catalogue's short names, whose number does not grow with the runs."""
+
+    title = gettext_lazy("base model")
+    parameter_name = "base_model"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Every entry, also those that are switched off by now."""
+        return [(entry.model_id, str(entry)) for entry in BaseModel.objects.all()]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        """Exactly that id."""
+        return queryset.filter(base_model=self.value()) if self.value() else queryset
+
+
+@admin.register(Run)
+class RunAdmin(ProductAdmin):
+    """A run is asked for, watched and repeated; never edited."""
+
+    list_display = [
+        "number",
+        "short_name",
+        "state",
+        "progress",
+        "f1",
+        "sheet",
+        "model_name",
+        "worker",
+        "took",
+        "created_at",
+    ]
+    list_display_links = ["number", "short_name"]
+    list_filter = ["status", "task_type", BaseModelFilter]
+    search_fields = ["name", "=id", "dataset__name"]
+    actions = ["cancel_selected", "reproduce_selected"]
+    add_label = gettext_lazy("New run")
+    empty_sentence = gettext_lazy("No run yet. Upload a sheet and start the first one.")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
+        """With all that a line shows."""
+        label = BaseModel.objects.filter(model_id=OuterRef("base_model")).values("label")[:1]
+        return super().get_queryset(request).for_display().annotate(base_model_label=Subquery(label))
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the live part and one page per action."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("<int:pk>/live/", wrap(self.live_view), name="runs_app_run_live"),
+            path("<int:pk>/ask/<str:name>/", wrap(self.ask_view), name="runs_app_run_ask"),
+            *super().get_urls(),
+        ]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What was trained stays on record."""
+        return False
+
+    # The pages
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Queue a new run; ?dataset=ID chooses the dataset beforehand."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        initial = {"dataset": request.GET.get("dataset"), "base_model": _recommended()}
+        form = NewRunForm(request.POST) if request.method == "POST" else NewRunForm(initial=initial)
+        if request.method == "POST" and form.is_valid():
+            run = self._create(request, form)
+            if run is not None:
+                self.message_user(request, _("“%(name)s” is in the queue.") % {"name": run}, messages.SUCCESS)
+                return self._to_run(request, run)
+        return self.form_page(request, form, SECTIONS, title=_("New run"), submit_label=_("Put into the queue"))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The live page; there is nothing to save."""
+        requeue_expired(now=timezone.now())
+        run = self.get_object(request, unquote(object_id))
+        if not self.has_view_or_change_permission(request, run):
+            raise PermissionDenied
+        if run is None:
+            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        context = self.page_context(
+            request,
+            run,
+            title=run.name,
+            **run_page.live_context(run, timezone.now()),
+            **run_page.still_context(run),
+            buttons=self._buttons(request, run),
+        )
+        return TemplateResponse(request, "admin/runs_app/run/page.html", context)
+
+    def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The changing part alone, for the page to put in its place."""
+        run = self._visible(request, pk)
+        context = {**run_page.live_context(run, timezone.now()), "buttons": self._buttons(request, run)}
+        response = TemplateResponse(request, "admin/runs_app/run/live.html", context)
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+    def ask_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
+        """A question about the run, answered by POST; refused with a sentence where the state forbids it."""
+        action = BY_NAME.get(name)
+        if action is None:
+            raise Http404
+        run = self._visible(request, pk)
+        if not request.user.has_perm(action.permission):
+            raise PermissionDenied
+        if request.method == "POST":
+            return self._perform(request, run, action)
+        if not action.allowed(run.job):
+            self.message_user(request, _refusal(run), messages.WARNING)
+            return self._to_run(request, run)
+        return self.confirm_page(
+            request,
+            run,
+            ReproduceForm() if name == "reproduce" else None,
+            title=action.title,
+            question=action.question % {"name": run},
+            submit_label=action.title,
+            dangerous=action.dangerous,
+        )
+
+    # Actions of the list
+
+    @admin.action(description=gettext_lazy("Cancel selected runs"), permissions=["change"])
+    def cancel_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
+        """Ask once, then each by itself; what was refused is told by name."""
+        question = self.confirm_action(
+            request,
+            "cancel_selected",
+            selected,
+            title=_("Cancel runs"),
+            question=_("Cancel these runs? What they have learned so far is lost."),
+            submit_label=_("Cancel runs"),
+            dangerous=True,
+        )
+        if question is None:
+            for run in selected:
+                self._ask_service(request, run, BY_NAME["cancel"])
+        return question
+
+    @admin.action(description=gettext_lazy("Reproduce selected runs"), permissions=["add"])
+    def reproduce_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
+        """Ask once, then queue one new run each."""
+        question = self.confirm_action(
+            request,
+            "reproduce_selected",
+            selected,
+            title=_("Reproduce runs"),
+            question=_("For each of these a new run with the same sheet, base model, seed and parameters is queued."),
+            submit_label=_("Reproduce runs"),
+        )
+        if question is None:
+            made = [self._reproduce(request, run) for run in selected]
+            text = ngettext("%(count)d new run is in the queue.", "%(count)d new runs are in the queue.", len(made))
+            self.message_user(request, text % {"count": len(made)}, messages.SUCCESS)
+        return question
+
+    # Columns
+
+    @admin.display(description="#", ordering="pk")
+    def number(self, run: Run) -> str:
+        """#42"""
+        return f"#{run.pk}"
+
+    @admin.display(description=gettext_lazy("name"), ordering="name")
+    def short_name(self, run: Run) -> str:
+        """As much as fits."""
+        return shortened(run.name)
+
+    @admin.display(description=gettext_lazy("dataset"), ordering="dataset__name")
+    def sheet(self, run: Run) -> str:
+        """As much as fits."""
+        return shortened(run.dataset.name)
+
+    @admin.display(description=gettext_lazy("status"), ordering="status")
+    def state(self, run: Run) -> str:
+        """As a badge."""
+        return status_badge(run.status)
+
+    @admin.display(description=gettext_lazy("progress"))
+    def progress(self, run: Run) -> str:
+        """Steps done of all."""
+        if run.status in (Status.FAILED, Status.CANCELLED) or not run.job.attempt:
+            return NOTHING
+        share = run_page.share_done(run.job)
+        return bar(share, percent(share))
+
+    @admin.display(description="F1", ordering="metrics__f1")
+    def f1(self, run: Run) -> str:
+        """On the test part."""
+        return figure(run.metrics.get("f1"))
+
+    @admin.display(description=gettext_lazy("base model"), ordering="base_model")
+    def model_name(self, run: Any) -> str:
+        """Short, the id on hover."""
+        return format_html('<span title="{}">{}</span>', run.base_model, run.base_model_label or run.base_model)
+
+    @admin.display(description=gettext_lazy("worker"), ordering="job__worker__name")
+    def worker(self, run: Run) -> str:
+        """Who has or had it."""
+        return str(run.job.worker or NOTHING)
+
+    @admin.display(description=gettext_lazy("duration"))
+    def took(self, run: Run) -> str:
+        """From its first start to its end, or until now."""
+        if run.started_at is None:
+            return NOTHING
+        return duration(((run.finished_at or timezone.now()) - run.started_at).total_seconds())
+
+    # What they share
+
+    def _visible(self, request: HttpRequest, pk: int) -> Run:
+        run = self.get_queryset(request).filter(pk=pk).first()
+        if run is None:
+            raise Http404
+        if not self.has_view_or_change_permission(request, run):
+            raise PermissionDenied
+        return run
+
+    def _to_run(self, request: HttpRequest, run: Run) -> HttpResponse:
+        seen = self.has_view_or_change_permission(request, run)
+        return HttpResponseRedirect(self.object_url(run) if seen else reverse("admin:index"))
+
+    def _buttons(self, request: HttpRequest, run: Run) -> list[dict[str, Any]]:
+        return [
+            {
+                "label": action.label,
+                "url": reverse("admin:runs_app_run_ask", args=[run.pk, action.name]),
+                "dangerous": action.dangerous,
+            }
+            for action in ACTIONS
+            if request.user.has_perm(action.permission) and action.allowed(run.job)
+        ]
+
+    def _create(self, request: HttpRequest, form: NewRunForm) -> Run | None:
+        """The queued run; None with the form telling why not."""
+        names = ("dataset", "base_model", "name", "seed", "priority", "notes")
+        wanted = {name: form.cleaned_data[name] for name in names}
+        try:
+            run = runs.create_run(given=form.hyperparameters(), user=request.user, now=timezone.now(), **wanted)
+        except InvalidHyperparameters as error:
+            for name, sentences in error.errors.items():
+                form.add_error(name, sentences)
+            return None
+        except BaseModelNotOffered as error:
+            form.add_error("base_model", str(error))
+            return None
+        self.log_addition(request, run, _("Put into the queue."))
+        return run
+
+    def _perform(self, request: HttpRequest, run: Run, action: RunAction) -> HttpResponse:
+        if action.name != "reproduce":
+            self._ask_service(request, run, action)
+            return self._to_run(request, run)
+        form = ReproduceForm(request.POST)
+        if not form.is_valid():
+            question = action.question % {"name": run}
+            return self.confirm_page(
+                request, run, form, title=action.title, question=question, submit_label=action.title
+            )
+        made = self._reproduce(request, run, form.cleaned_data["name"])
+        self.message_user(request, _("“%(name)s” is in the queue.") % {"name": made}, messages.SUCCESS)
+        return self._to_run(request, made)
+
+    def _ask_service(self, request: HttpRequest, run: Run, action: RunAction) -> None:
+        try:
+            said = SERVICES[action.name](run, request.user, timezone.now())
+        except InvalidTransition as refused:
+            self.message_user(request, f"{run}: {refused}", messages.ERROR)
+            return
+        self.log_change(request, run, said)
+        self.message_user(request, said, messages.SUCCESS)
+
+    def _reproduce(self, request: HttpRequest, source: Run, name: str = "") -> Run:
+        made = runs.reproduce_run(source=source, name=name, user=request.user, now=timezone.now())
+        self.log_addition(request, made, _("Reproduces run #%(id)d.") % {"id": source.pk})
+        return made
+
+
+def _recommended() -> str | None:
+    """The base model that the form begins with."""
+    return BaseModel.objects.offered().values_list("model_id", flat=True).first()
+
+
+def _refusal(run: Run) -> str:
+    return _("The state of “%(name)s” (%(status)s) does not allow this now.") % {
+        "name": run,
+        "status": run.get_status_display(),
+    }

@@ -1,0 +1,158 @@
+"""Workers with what each of them is doing. Registered here and not in workers_app, because a lease is a run's."""
+
+from datetime import datetime
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.http import HttpRequest, HttpResponse
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext
+
+from config.display import NOTHING, ago, badge, shortened
+from runs_app.admin.sentences import attempt_line
+from runs_app.models import Attempt, Job
+from runs_app.services import telemetry
+from workers_app.admin import WorkerAdmin
+from workers_app.models import Worker
+
+HISTORY = 20
+STATE_BADGES = {"online": "completed", "busy": "running", "offline": "pending", "disabled": "cancelled"}
+
+
+class WorkerChangeList(ChangeList):
+    """Gives each worker of the page its live job, read once."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        """See the class."""
+        super().get_results(request)
+        jobs = telemetry.current_jobs()
+        for worker in self.result_list:
+            worker.current_job = jobs.get(worker.pk)
+
+
+@admin.register(Worker)
+class WorkerWithRunsAdmin(WorkerAdmin):
+    """The list and the page of a worker."""
+
+    list_display = ["name", "state", "seen", "current_run", "gpus", "gpu_now", "versions_shown"]
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        """See WorkerChangeList."""
+        return WorkerChangeList
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only one that never did anything; the others are disabled, so that the history keeps its names."""
+        unused = obj is not None and not obj.attempts.exists()
+        return unused and super().has_delete_permission(request, obj)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """The machine, what it is doing, what it did."""
+        worker = self.get_object(request, object_id)
+        facts = worker_page(worker) if worker is not None else {}
+        return super().change_view(request, object_id, form_url, {**facts, **(extra_context or {})})
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, worker: Any) -> str:
+        """A word, and since when where that matters."""
+        return state_badge(worker, worker.current_job, timezone.now())
+
+    @admin.display(description=gettext_lazy("last seen"), ordering="last_seen_at")
+    def seen(self, worker: Worker) -> str:
+        """How long ago."""
+        return ago(worker.last_seen_at, timezone.now())
+
+    @admin.display(description=gettext_lazy("current run"))
+    def current_run(self, worker: Any) -> str:
+        """With its address."""
+        return run_link(worker.current_job) if worker.current_job else NOTHING
+
+    @admin.display(description="GPU")
+    def gpus(self, worker: Worker) -> str:
+        """Names and memory."""
+        return gpu_words(worker)
+
+    @admin.display(description=gettext_lazy("GPU now"), ordering="gpu_utilization")
+    def gpu_now(self, worker: Worker) -> str:
+        """Use and memory of the last heartbeat."""
+        return gpu_load(worker)
+
+    @admin.display(description=gettext_lazy("versions"))
+    def versions_shown(self, worker: Worker) -> str:
+        """What matters for a comparison of results."""
+        return versions_words(worker)
+
+
+def state_badge(worker: Worker, job: Job | None, now: datetime) -> str:
+    """Free, busy, disconnected since, disabled; whether it takes new runs."""
+    state = worker.state(now=now, is_busy=job is not None)
+    words = {"online": _("Free"), "busy": _("Busy"), "disabled": pgettext("worker", "Disabled")}
+    if state == "offline" and worker.last_seen_at is None:
+        word = _("Never connected")
+    elif state == "offline":
+        word = _("Disconnected %(since)s") % {"since": ago(worker.last_seen_at, now)}
+    else:
+        word = words[state]
+    shown = badge(STATE_BADGES[state], word)
+    return format_html("{} {}", shown, badge("paused", _("takes no new run"))) if worker.draining else shown
+
+
+def run_link(job: Job) -> str:
+    """The run of a job, by name."""
+    address = reverse("admin:runs_app_run_change", args=[job.run_id])
+    return format_html('<a href="{}">{}</a>', address, shortened(job.run.name))
+
+
+def gpu_words(worker: Worker) -> str:
+    """ "NVIDIA RTX 4090 (24 GB)", one per GPU."""
+    words = []
+    for gpu in worker.hardware.get("gpus") or []:
+        memory = f" ({filesizeformat(gpu['memory_bytes'])})" if gpu.get("memory_bytes") else ""
+        words.append(f"{gpu.get('name', '?')}{memory}")
+    return ", ".join(words) or NOTHING
+
+
+def gpu_load(worker: Worker) -> str:
+    """ "87 %, 11.2 GB" of the last heartbeat."""
+    used = f"{worker.gpu_utilization:.0f} %" if worker.gpu_utilization is not None else ""
+    memory = filesizeformat(worker.gpu_memory_bytes) if worker.gpu_memory_bytes else ""
+    return ", ".join(part for part in (used, memory) if part) or NOTHING
+
+
+def versions_words(worker: Worker) -> str:
+    """torch and transformers, as they were registered."""
+    names = ("torch", "transformers")
+    return " · ".join(f"{name} {worker.versions[name]}" for name in names if worker.versions.get(name)) or NOTHING
+
+
+def worker_page(worker: Worker) -> dict[str, Any]:
+    """What the page shows beside the form."""
+    job = telemetry.current_jobs().get(worker.pk)
+    now = timezone.now()
+    machine = [
+        (_("Host name"), worker.hostname),
+        (_("System"), worker.hardware.get("platform")),
+        ("GPU", gpu_words(worker)),
+        (_("GPU now"), gpu_load(worker)),
+        ("CUDA", worker.hardware.get("cuda")),
+        *((name, worker.versions.get(name)) for name in ("python", "torch", "transformers")),
+        (_("Worker version"), worker.versions.get("client_version")),
+    ]
+    attempts = Attempt.objects.filter(worker=worker).select_related("job__run", "worker").order_by("-started_at")
+    return {
+        "title": worker.name,
+        "subtitle": None,
+        "show_save_and_add_another": False,
+        "show_save_and_continue": False,
+        "state": state_badge(worker, job, now),
+        "seen": ago(worker.last_seen_at, now),
+        "current_run": run_link(job) if job else None,
+        "machine": [(name, value) for name, value in machine if value and value != NOTHING],
+        "history": [(run_link(attempt.job), attempt_line(attempt)) for attempt in attempts[:HISTORY]],
+    }

@@ -1,0 +1,158 @@
+"""A new run: dataset, base model and the hyperparameters with the ranges and defaults of `hyperparameters.py`."""
+
+from typing import Any
+
+from django import forms
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from config.display import parameter
+from config.fields import MAX_INT
+from datasets_app.models import Dataset
+from runs_app.admin.words import OPTION_WORDS
+from runs_app.hyperparameters import HYPERPARAMETERS, Choice, Number, Parameter, Switch
+from runs_app.models import BaseModel, Run
+from runs_app.services.runs import DEFAULT_SEED
+
+MAX_PRIORITY = 1000
+BASIC = ["epochs", "learning_rate", "batch_size", "max_length"]
+ADVANCED = [name for name in HYPERPARAMETERS if name not in BASIC]
+HELP = {
+    "epochs": gettext_lazy("How often the model sees every example, at most; it stops earlier when nothing improves."),
+    "learning_rate": gettext_lazy("How large each correction is. 2e-5 to 5e-5 suits BERT."),
+    "batch_size": gettext_lazy("Examples per correction. The worker divides it by itself when its memory is small."),
+    "max_length": gettext_lazy("Tokens of a text that the model reads. Longer takes more time and memory."),
+    "train_split": gettext_lazy("The rest is shared equally by validation and test."),
+    "early_stopping_patience": gettext_lazy("Epochs without improvement before it stops. 0: never."),
+    "long_text": gettext_lazy("What becomes of texts beyond the maximum length."),
+    "window_stride": gettext_lazy("Only for windows: how much neighbouring windows share."),
+    "gradient_checkpointing": gettext_lazy("Needs less memory and takes about a third more time."),
+    "class_weights": gettext_lazy("Balanced helps when some labels are much rarer than others."),
+}
+
+
+class NumberField(forms.CharField):
+    """A number as people write it: 5e-5 or 0,00005."""
+
+    def __init__(self, rule: Number, **kwargs: Any) -> None:
+        widget = forms.TextInput({"inputmode": "decimal", "size": 8, "autocomplete": "off"})
+        super().__init__(initial=number_word(rule.default), widget=widget, **kwargs)
+        self.rule = rule
+
+    def clean(self, value: Any) -> Any:
+        """The number, within the limits of the rule. Raises ValidationError."""
+        text = super().clean(value)
+        try:
+            return self.rule.parse(text)
+        except (ValueError, OverflowError) as error:
+            raise forms.ValidationError(str(error)) from error
+
+
+class DatasetField(forms.ModelChoiceField):
+    """Datasets with what one chooses them by."""
+
+    def label_from_instance(self, dataset: Any) -> str:
+        """Name, size, task."""
+        rows = _("%(rows)d examples") % {"rows": dataset.num_rows}
+        return f"{dataset.name} · {rows} · {dataset.get_task_type_display()}"
+
+
+def hyperparameter_field(name: str, rule: Parameter) -> forms.Field:
+    """The field of one hyperparameter."""
+    label = capfirst(str(Run._meta.get_field(name).verbose_name))
+    words: dict[str, Any] = {"label": label, "help_text": _help(name, rule)}
+    if isinstance(rule, Switch):
+        return forms.BooleanField(required=False, initial=rule.default, **words)
+    if isinstance(rule, Choice):
+        options = [(option, OPTION_WORDS.get(name, {}).get(option, option)) for option in rule.options]
+        return forms.ChoiceField(choices=options, initial=rule.default, **words)
+    return NumberField(rule, **words)
+
+
+def _help(name: str, rule: Parameter) -> str:
+    """What it does, and its range as the reader writes numbers (a form is made per request)."""
+    told = str(HELP.get(name, ""))
+    if not isinstance(rule, Number):
+        return told
+    limits = {"low": number_word(rule.low), "high": number_word(rule.high)}
+    template = _("Above %(low)s, at most %(high)s.") if rule.above else _("From %(low)s to %(high)s.")
+    return f"{told} {template % limits}".strip()
+
+
+def number_word(value: float) -> str:
+    """A limit or default without a needless ",0"."""
+    return parameter(int(value) if float(value).is_integer() else value)
+
+
+class NewRunForm(forms.Form):
+    """Everything that a run needs; `hyperparameters` gathers those fields for the service."""
+
+    dataset = DatasetField(queryset=Dataset.objects.order_by("-id"), label=gettext_lazy("Dataset"))
+    base_model = forms.ChoiceField(label=gettext_lazy("Base model"))
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=200,
+        required=False,
+        widget=forms.TextInput({"class": "vTextField"}),
+        help_text=gettext_lazy("Empty: made from the dataset and the base model."),
+    )
+    seed = forms.IntegerField(
+        label=gettext_lazy("Seed"),
+        min_value=0,
+        max_value=MAX_INT,
+        initial=DEFAULT_SEED,
+        help_text=gettext_lazy("The same seed splits the sheet in the same way and repeats the same training."),
+    )
+    priority = forms.IntegerField(
+        label=gettext_lazy("Priority"),
+        min_value=-MAX_PRIORITY,
+        max_value=MAX_PRIORITY,
+        initial=0,
+        help_text=gettext_lazy("Higher comes first in the queue."),
+    )
+    notes = forms.CharField(
+        label=gettext_lazy("Notes"),
+        max_length=10_000,
+        required=False,
+        widget=forms.Textarea({"rows": 3, "class": "vLargeTextField"}),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        offered = list(BaseModel.objects.offered())
+        self.fields["base_model"].choices = [(entry.model_id, _model_label(entry)) for entry in offered]
+        for name, rule in HYPERPARAMETERS.items():
+            self.fields[name] = hyperparameter_field(name, rule)
+
+    def hyperparameters(self) -> dict[str, Any]:
+        """By name, each right by itself; rules between two of them are the service's."""
+        return {name: self.cleaned_data[name] for name in HYPERPARAMETERS}
+
+
+def _model_label(entry: BaseModel) -> str:
+    recommended = _(" (recommended)") if entry.recommended else ""
+    if not entry.parameter_count:
+        return f"{entry}{recommended}"
+    size = _("%(count)d million parameters") % {"count": round(entry.parameter_count / 1e6)}
+    return f"{entry}{recommended} · {size}"
+
+
+SECTIONS = [
+    (None, {"fields": ["dataset", "base_model", "name"]}),
+    (gettext_lazy("Training"), {"fields": BASIC}),
+    (gettext_lazy("Advanced"), {"fields": [*ADVANCED, "seed"], "classes": ["collapse"]}),
+    (gettext_lazy("Queue and notes"), {"fields": ["priority", "notes"]}),
+]
+
+
+class ReproduceForm(forms.Form):
+    """An optional name for the new run."""
+
+    name = forms.CharField(
+        label=gettext_lazy("Name of the new run"),
+        max_length=200,
+        required=False,
+        widget=forms.TextInput({"class": "vTextField"}),
+        help_text=gettext_lazy("Empty: the name of this run with a remark."),
+    )

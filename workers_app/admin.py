@@ -1,0 +1,282 @@
+"""Workers and the API tokens of people: registering, the token shown once, replacing, switching off."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, ngettext
+
+from config.admin import ProductAdmin
+from config.display import badge
+from workers_app import services
+from workers_app.forms import NewApiTokenForm, RegisterWorkerForm
+from workers_app.models import ApiToken, Worker
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
+
+class TokenPages(ProductAdmin):
+    """Pages around a secret that is shown once: in the answer to the POST that made it, and nowhere else."""
+
+    def token_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
+        """The secret itself. `no-store`: neither the browser's cache nor its history keeps it."""
+        response = TemplateResponse(request, "admin/workers_app/token_once.html", self.page_context(request, **context))
+        response.headers["Cache-Control"] = "no-store"
+        return response
+
+
+class WorkerAdmin(TokenPages):
+    """The part that needs no runs; `runs_app` registers it with what each worker is doing."""
+
+    fields = ["description", "draining"]
+    search_fields = ["name", "hostname", "description"]
+    list_filter = ["enabled"]
+    actions = ["switch_on", "switch_off", "drain"]
+    add_label = gettext_lazy("Register worker")
+    empty_sentence = gettext_lazy("No worker yet. The training runs on your own computer with a GPU.")
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the pages for one worker."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("<int:pk>/token/", wrap(self.rotate_view), name="workers_app_worker_token"),
+            path("<int:pk>/switch/", wrap(self.switch_view), name="workers_app_worker_switch"),
+            *super().get_urls(),
+        ]
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Name it; the answer shows the token and the commands that connect it."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = RegisterWorkerForm(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                worker, token = services.register_worker(**form.cleaned_data)
+            except ValidationError as error:  # the name was taken a moment ago
+                form.add_error(None, error)
+            else:
+                self.log_addition(request, worker, _("Registered."))
+                return self._shown_once(request, worker, token, _("Worker %(name)s registered"))
+        return self.form_page(
+            request,
+            form,
+            title=_("Register worker"),
+            intro=_("The next page shows its token and the command that connects it, for Linux and Windows."),
+            submit_label=_("Register"),
+        )
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Only what was edited: the other columns belong to the heartbeats that come in meanwhile."""
+        obj.save(update_fields=form.changed_data)
+
+    def rotate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask, then replace the token and show the new one."""
+        worker = self._changeable(request, pk)
+        if request.method == "POST":
+            token = services.rotate_token(worker=worker)
+            self.log_change(request, worker, _("Token replaced."))
+            return self._shown_once(request, worker, token, _("New token of %(name)s"))
+        return self.confirm_page(
+            request,
+            worker,
+            title=_("Replace token"),
+            question=_("The present token of “%(name)s” stops working at once, also for a training in progress. Go on?")
+            % {"name": worker},
+            submit_label=_("Replace token"),
+        )
+
+    def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask, then let the worker in or keep it out."""
+        worker = self._changeable(request, pk)
+        if request.method == "POST":
+            self._switch(request, worker, enabled=not worker.enabled)
+            return HttpResponseRedirect(self.object_url(worker))
+        if worker.enabled:
+            question = _("“%(name)s” is refused from its next call on; what it is training goes back to the queue.")
+            label = _("Disable")
+        else:
+            question, label = _("“%(name)s” may connect and take runs again."), _("Enable")
+        title = _("Disable worker") if worker.enabled else _("Enable worker")
+        return self.confirm_page(request, worker, title=title, question=question % {"name": worker}, submit_label=label)
+
+    @admin.action(description=gettext_lazy("Enable"), permissions=["change"])
+    def switch_on(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:
+        """Let them in."""
+        for worker in workers:
+            self._switch(request, worker, enabled=True)
+
+    @admin.action(description=gettext_lazy("Disable"), permissions=["change"])
+    def switch_off(self, request: HttpRequest, workers: QuerySet[Worker]) -> HttpResponse | None:
+        """Ask, then keep them out."""
+        question = self.confirm_action(
+            request,
+            "switch_off",
+            workers,
+            title=_("Disable workers"),
+            question=_("They are refused from their next call on; what they are training goes back to the queue."),
+            submit_label=_("Disable"),
+            dangerous=True,
+        )
+        if question is None:
+            for worker in workers:
+                self._switch(request, worker, enabled=False)
+        return question
+
+    @admin.action(description=gettext_lazy("Finish the current run and take no other"), permissions=["change"])
+    def drain(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:
+        """They are told with their next call."""
+        for worker in workers:
+            worker.draining = True
+            worker.save(update_fields=["draining"])
+            self.log_change(request, worker, _("Takes no new run."))
+        text = ngettext(
+            "%(count)d worker finishes its run and takes no other.",
+            "%(count)d workers finish their runs and take no other.",
+            len(workers),
+        )
+        self.message_user(request, text % {"count": len(workers)}, messages.SUCCESS)
+
+    def _switch(self, request: HttpRequest, worker: Worker, *, enabled: bool) -> None:
+        services.set_enabled(worker=worker, enabled=enabled)
+        said = _("Worker %(name)s enabled.") if enabled else _("Worker %(name)s disabled.")
+        self.log_change(request, worker, said % {"name": worker})
+        self.message_user(request, said % {"name": worker}, messages.SUCCESS)
+
+    def _changeable(self, request: HttpRequest, pk: int) -> Worker:
+        worker = get_object_or_404(Worker, pk=pk)
+        if not self.has_change_permission(request, worker):
+            raise PermissionDenied
+        return worker
+
+    def _shown_once(self, request: HttpRequest, worker: Worker, token: str, title: str) -> TemplateResponse:
+        address = request.build_absolute_uri("/").rstrip("/")
+        insecure = is_insecure(address)
+        return self.token_page(
+            request,
+            title=title % {"name": worker},
+            token=token,
+            commands=worker_commands(address, token, insecure=insecure),
+            insecure_address=insecure,
+            next_url=self.object_url(worker),
+            next_label=_("I copied it: to the worker's page"),
+        )
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(TokenPages):
+    """Tokens of people: each sees their own, a superuser all; made, used, revoked, never edited."""
+
+    list_display = ["__str__", "user", "state", "created_at", "last_used_at", "revoked_at"]
+    fields = readonly_fields = ["token_prefix", "user", "created_at", "last_used_at", "revoked_at"]
+    list_display_links = None
+    list_select_related = ["user"]
+    actions = ["revoke"]
+    add_label = gettext_lazy("New API token")
+    empty_sentence = gettext_lazy("No API token yet. A program that calls the API for you needs one.")
+
+    @admin.display(description=gettext_lazy("state"))
+    def state(self, token: ApiToken) -> str:
+        """Valid or revoked."""
+        return badge("cancelled", _("Revoked")) if token.revoked_at else badge("completed", _("Valid"))
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        """One's own."""
+        tokens = super().get_queryset(request)
+        return tokens if request.user.is_superuser else tokens.filter(user=request.user)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A token is what it is."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Revoked instead: what it did stays on record."""
+        return False
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        """Django's permission to delete tokens."""
+        return request.user.has_perm("workers_app.delete_apitoken")
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        """Make one for oneself; a superuser for anyone."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        form = NewApiTokenForm(request.POST or None, asked_by=request.user)
+        if request.method == "POST" and form.is_valid():
+            row, token = services.create_api_token(user=form.cleaned_data["user"])
+            self.log_addition(request, row, _("Created for %(user)s.") % {"user": row.user})
+            return self.token_page(
+                request,
+                title=_("New API token of %(user)s") % {"user": row.user},
+                token=token,
+                commands=[api_command(request, token)],
+                next_url=reverse("admin:workers_app_apitoken_changelist"),
+                next_label=_("I copied it: to the list"),
+            )
+        return self.form_page(request, form, title=_("New API token"), submit_label=_("Create token"))
+
+    @admin.action(description=gettext_lazy("Revoke"), permissions=["revoke"])
+    def revoke(self, request: HttpRequest, tokens: QuerySet[ApiToken]) -> HttpResponse | None:
+        """Ask, then revoke those selected; one that is revoked already stays so."""
+        question = self.confirm_action(
+            request,
+            "revoke",
+            tokens,
+            title=_("Revoke tokens"),
+            question=_("Programs that use these tokens are refused from now on. This cannot be undone."),
+            submit_label=_("Revoke"),
+            dangerous=True,
+        )
+        if question is None:
+            for token in tokens:
+                self._revoke(request, token)
+        return question
+
+    def _revoke(self, request: HttpRequest, token: ApiToken) -> None:
+        if services.revoke_api_tokens(prefix=token.token_prefix):
+            self.log_change(request, token, _("Revoked."))
+            self.message_user(request, _("Token %(token)s revoked.") % {"token": token}, messages.SUCCESS)
+        else:
+            self.message_user(
+                request, _("Token %(token)s had been revoked before.") % {"token": token}, messages.WARNING
+            )
+
+
+def is_insecure(address: str) -> bool:
+    """Whether a worker that uses `address` would send its token readable over a network."""
+    parts = urlsplit(address)
+    return parts.scheme == "http" and parts.hostname not in LOOPBACK
+
+
+def worker_commands(address: str, token: str, *, insecure: bool) -> list[dict[str, str]]:
+    """What to type on the worker's PC. The token goes through the environment: command lines are seen by everyone."""
+    start = f"python -m worker_client --api-url {address}" + (" --allow-http" if insecure else "")
+    where = _("In the project's folder on that PC, with the extra “worker” installed:")
+    return [
+        {
+            "title": "Linux",
+            "help": where,
+            "text": f"export BERT_WORKER_TOKEN='{token}'\n{start} --models-dir ~/bert-models",
+        },
+        {
+            "title": "Windows (PowerShell)",
+            "help": where,
+            "text": f'$env:BERT_WORKER_TOKEN = "{token}"\n{start} --models-dir "$HOME\\bert-models"',
+        },
+    ]
+
+
+def api_command(request: HttpRequest, token: str) -> dict[str, str]:
+    """A first call with a person's token."""
+    address = request.build_absolute_uri(reverse("api-root"))
+    return {
+        "title": _("Try it"),
+        "help": _("Lists the runs:"),
+        "text": f'curl -H "Authorization: Bearer {token}" {address}/runs',
+    }
