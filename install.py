@@ -33,7 +33,8 @@ def main(arguments: list[str]) -> int:
         if "worker" in parts:
             _install("torch (the largest part)", _torch_pin())
         _install(f"the {', '.join(parts)} dependencies", "-e", f".[{','.join(parts)}]")
-        STAMP.touch()
+        if parts == PARTS:
+            STAMP.touch()
     except SetupFailed as problem:
         print(f"setup: {problem}", file=sys.stderr)
         return 1
