@@ -8,12 +8,13 @@ from django.core.files import File
 from django.core.handlers.asgi import ASGIRequest
 from django.http import HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.utils.cache import get_conditional_response
 from django.utils.http import content_disposition_header, quote_etag
 from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
-from rest_framework.exceptions import PermissionDenied
+from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.request import Request
 
 from datasets_app.models import Dataset
@@ -37,14 +38,15 @@ class DatasetDownloadView(RunsAPIView):
         """200 with the file, 304 when the caller has it already, 403 for a worker that does not hold it."""
         if is_worker(request):
             _check_held(request, pk)
-        return sheet_response(request._request, get_object_or_404(Dataset, pk=pk))
+        try:
+            return sheet_response(request._request, get_object_or_404(Dataset, pk=pk))
+        except FileNotFoundError as error:
+            raise NotFound(_("The file of this dataset is not in the server's storage any more.")) from error
 
 
 def _check_held(request: Request, dataset_id: int) -> None:
-    held = Job.objects.filter(
-        worker=request.user.worker, status=Status.RUNNING, attempts__ended_at=None, run__dataset=dataset_id
-    )
-    if not held.exists():
+    held = Job.objects.filter(worker=request.user.worker, status=Status.RUNNING, lease_expires_at__gt=timezone.now())
+    if not held.filter(run__dataset=dataset_id).exists():
         raise PermissionDenied(_("This worker holds no job with this dataset."))
 
 
@@ -53,6 +55,7 @@ def sheet_response(request: Any, dataset: Dataset) -> HttpResponseBase:
     etag = quote_etag(dataset.sha256_hash)
     not_needed = get_conditional_response(request, etag=etag)
     if not_needed is not None:
+        not_needed.headers["ETag"] = etag
         return not_needed
     response: HttpResponseBase
     if request.method == "HEAD":
