@@ -93,7 +93,9 @@ def _torch_pin() -> str:
 def _install(what: str, *requirements: str) -> None:
     print(f"setup: installing {what}", flush=True)
     command = [str(PYTHON), *PIP, "-c", "constraints.txt", *requirements]
-    if subprocess.run(command, cwd=ROOT, check=False).returncode != 0:
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    if done.returncode != 0:
+        print(done.stdout, file=sys.stderr)
         raise SetupFailed(
             f"{what} could not be installed; pip's lines above say why. Often the network or a proxy is the cause "
             "(pip reads HTTPS_PROXY and its own configuration file), or a full disk (about 3 GB are needed, "

@@ -43,14 +43,14 @@ def follow_run(api: Api, run_id: int, *, say: Callable[[str], None], check: Call
     while True:
         check()
         run = api.get(f"/runs/{run_id}")
-        phase = run["job"]["progress"]["phase"] or run["status"]
-        if phase != said_phase and phase not in ("evaluating", *OVER):
-            said_phase = phase
-            say(f"[{_clock(began)}] {phase}")
         lines = epoch_lines(api.get(f"/runs/{run_id}/metrics")["results"], run["hyperparameters"]["epochs"])
         for line in lines[said_epochs:]:
             say(f"[{_clock(began)}] {line}")
         said_epochs = len(lines)
+        phase = run["job"]["progress"]["phase"] or run["status"]
+        if phase != said_phase and phase not in ("evaluating", *OVER):
+            said_phase = phase
+            say(f"[{_clock(began)}] {phase}")
         if run["status"] in OVER:
             return run
         time.sleep(LOOK_EVERY_S)
