@@ -6,6 +6,8 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from config.middleware import RETRY_AFTER_S
+
 
 def healthz(request: HttpRequest) -> JsonResponse:
     """The process answers."""
@@ -17,7 +19,10 @@ def readyz(request: HttpRequest) -> JsonResponse:
     checks = {"database": _database, "migrations": _migrations, "storage": _storage}
     results = {name: _outcome(check) for name, check in checks.items()}
     ready = all(result == "ok" for result in results.values())
-    return JsonResponse({"status": "ok" if ready else "unavailable", "checks": results}, status=200 if ready else 503)
+    if ready:
+        return JsonResponse({"status": "ok", "checks": results})
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
+    return JsonResponse({"status": "unavailable", "checks": results}, status=503, headers=headers)
 
 
 def _outcome(check: object) -> str:

@@ -194,6 +194,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "StatusEnum": "runs_app.choices.Status",
         "TaskTypeEnum": "datasets_app.models.TaskType",
+        "FailureReasonEnum": "runs_app.choices.FailureReason",
+        "ReleaseReasonEnum": "runs_app.choices.ReleaseReason",
     },
 }
 

@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
+from django.db.models import Q
 from django.utils import timezone
 
 from workers_app.models import ApiToken, Worker
@@ -65,10 +66,11 @@ def create_api_token(*, user: AbstractBaseUser) -> tuple[ApiToken, str]:
 
 
 def revoke_api_tokens(*, prefix: str) -> int:
-    """Revoke every valid token that starts with `prefix`; returns how many there were."""
+    """Revoke every valid token that starts with `prefix`, or is `prefix`; returns how many there were."""
     if not prefix:
         return 0
-    return ApiToken.objects.filter(token_prefix__startswith=prefix, revoked_at=None).update(revoked_at=timezone.now())
+    meant = Q(token_prefix__startswith=prefix) | Q(token_sha256=token_sha256(prefix))
+    return ApiToken.objects.filter(meant, revoked_at=None).update(revoked_at=timezone.now())
 
 
 def note_token_use(*, token: ApiToken, now: datetime) -> None:

@@ -11,12 +11,11 @@ from datasets_app.models import Dataset
 from runs_app.choices import FailureReason, ReleaseReason, Split
 from runs_app.hyperparameters import HYPERPARAMETERS
 from runs_app.models import EpochMetric, Job, LogEntry, Run
-from runs_app.services.runs import DEFAULT_SEED
+from runs_app.services.runs import DEFAULT_SEED, MAX_NAME_CHARS, MAX_PRIORITY
 
 MAX_LINES = 1000
 MAX_POINTS = 5000
 MAX_MESSAGE_CHARS = 10_000
-MAX_PRIORITY = 1000
 EARLIEST, LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(9990, 1, 1, tzinfo=UTC)
 
 # People
@@ -77,7 +76,7 @@ class NewRunSerializer(serializers.Serializer[Any]):
 
     # The field for the key refuses what the database cannot look up, such as 1e999.
     dataset = serializers.PrimaryKeyRelatedField(queryset=Dataset.objects.all(), pk_field=BoundedIntegerField())
-    name = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
+    name = serializers.CharField(max_length=MAX_NAME_CHARS, required=False, allow_blank=True, default="")
     base_model = serializers.CharField(max_length=200)
     seed = BoundedIntegerField(required=False, default=DEFAULT_SEED)
     hyperparameters = serializers.DictField(
@@ -93,7 +92,7 @@ class NewRunSerializer(serializers.Serializer[Any]):
 class ReproduceSerializer(serializers.Serializer[Any]):
     """An optional name for the new run."""
 
-    name = serializers.CharField(max_length=200, required=False, allow_blank=True, default="")
+    name = serializers.CharField(max_length=MAX_NAME_CHARS, required=False, allow_blank=True, default="")
 
 
 class MetricSerializer(serializers.ModelSerializer[EpochMetric]):

@@ -17,6 +17,7 @@ from runs_app.services.transitions import SERVER, Transition, apply, note
 
 DEFAULT_SEED = 42
 MAX_NAME_CHARS = 200
+MAX_PRIORITY = 1000
 
 
 class BaseModelNotOffered(ValueError):

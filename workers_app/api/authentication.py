@@ -4,6 +4,7 @@ from typing import Any
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework.authentication import BaseAuthentication, get_authorization_header
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
@@ -44,6 +45,17 @@ class BearerAuthentication(BaseAuthentication):
             raise _refused()
         services.note_token_use(token=row, now=timezone.now())
         return row.user, row
+
+
+class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself by existing
+    """How the OpenAPI document describes it."""
+
+    target_class = BearerAuthentication
+    name = "bearer"
+
+    def get_security_definition(self, auto_schema: Any) -> dict[str, str]:
+        """One header for both kinds of token."""
+        return {"type": "http", "scheme": "bearer"}
 
 
 def _refused() -> AuthenticationFailed:

@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from datasets_app.models import Dataset
 from runs_app.hyperparameters import HYPERPARAMETERS, InvalidHyperparameters
-from runs_app.services.runs import DEFAULT_SEED, BaseModelNotOffered, create_run
+from runs_app.services.runs import DEFAULT_SEED, MAX_NAME_CHARS, MAX_PRIORITY, BaseModelNotOffered, create_run
 
 
 class Command(BaseCommand):
@@ -29,8 +29,7 @@ class Command(BaseCommand):
         dataset = Dataset.objects.filter(pk=options["dataset_id"]).first()
         if dataset is None:
             raise CommandError(f"There is no dataset {options['dataset_id']}.")
-        if not 0 <= options["seed"] < 2**31:
-            raise CommandError("--seed must be between 0 and 2147483647.")
+        _check_limits(options)
         try:
             run = create_run(
                 dataset=dataset,
@@ -44,6 +43,16 @@ class Command(BaseCommand):
         except (InvalidHyperparameters, BaseModelNotOffered) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(str(run.pk))
+
+
+def _check_limits(options: dict[str, Any]) -> None:
+    """The limits of the API's fields. Raises CommandError."""
+    if not 0 <= options["seed"] < 2**31:
+        raise CommandError("--seed must be between 0 and 2147483647.")
+    if abs(options["priority"]) > MAX_PRIORITY:
+        raise CommandError(f"--priority must be between -{MAX_PRIORITY} and {MAX_PRIORITY}.")
+    if len(options["name"]) > MAX_NAME_CHARS:
+        raise CommandError(f"--name may have at most {MAX_NAME_CHARS} characters.")
 
 
 def _hyperparameters(pairs: list[str]) -> dict[str, Any]:
