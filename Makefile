@@ -69,10 +69,10 @@ test: .venv/installed
 lint: .venv/installed
 	@$(VENV) -m ruff check .
 	@$(VENV) -m ruff format --check .
-	@$(VENV) -m mypy $(SOURCES)
+	@$(VENV) -m mypy $(SOURCES) install.py
 	@.venv/bin/lint-imports
 	@SECRET_KEY=lint DEBUG=1 DATABASE_URL=sqlite://:memory: $(VENV) manage.py makemigrations --check --dry-run
-	@SECRET_KEY=$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(50))') DEBUG=0 \
+	@SECRET_KEY=$$($(VENV) -c 'import secrets; print(secrets.token_urlsafe(50))') DEBUG=0 DATABASE_URL=sqlite://:memory: \
 		$(VENV) manage.py check --deploy --fail-level WARNING
 
 bench: .venv/installed
