@@ -42,7 +42,8 @@ def figure(value: Any, digits: int = 4) -> str:
     """A metric: 0,9123; a dash where it was not measured or not finite."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return NOTHING
-    return formats.number_format(value, digits)
+    # Rounded first: number_format alone cuts digits off.
+    return formats.number_format(f"{value:.{digits}f}", digits)
 
 
 def parameter(value: Any) -> str:

@@ -3,16 +3,15 @@
 from typing import Any
 
 from django import forms
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from config.display import parameter
 from config.fields import MAX_INT
 from datasets_app.models import Dataset
-from runs_app.admin.words import OPTION_WORDS
+from runs_app.admin.words import OPTION_WORDS, parameter_label
 from runs_app.hyperparameters import HYPERPARAMETERS, Choice, Number, Parameter, Switch
-from runs_app.models import BaseModel, Run
+from runs_app.models import BaseModel
 from runs_app.services.runs import DEFAULT_SEED
 
 MAX_PRIORITY = 1000
@@ -60,8 +59,7 @@ class DatasetField(forms.ModelChoiceField):
 
 def hyperparameter_field(name: str, rule: Parameter) -> forms.Field:
     """The field of one hyperparameter."""
-    label = capfirst(str(Run._meta.get_field(name).verbose_name))
-    words: dict[str, Any] = {"label": label, "help_text": _help(name, rule)}
+    words: dict[str, Any] = {"label": parameter_label(name), "help_text": _help(name, rule)}
     if isinstance(rule, Switch):
         return forms.BooleanField(required=False, initial=rule.default, **words)
     if isinstance(rule, Choice):
@@ -121,7 +119,9 @@ class NewRunForm(forms.Form):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         offered = list(BaseModel.objects.offered())
-        self.fields["base_model"].choices = [(entry.model_id, _model_label(entry)) for entry in offered]
+        base_model = self.fields["base_model"]
+        assert isinstance(base_model, forms.ChoiceField)
+        base_model.choices = [(entry.model_id, _model_label(entry)) for entry in offered]
         for name, rule in HYPERPARAMETERS.items():
             self.fields[name] = hyperparameter_field(name, rule)
 

@@ -13,7 +13,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from config.admin import ProductAdmin
+from config.admin import ProductAdmin, person
 from config.display import badge
 from workers_app import services
 from workers_app.forms import NewApiTokenForm, RegisterWorkerForm
@@ -26,10 +26,8 @@ class TokenPages(ProductAdmin):
     """Pages around a secret that is shown once: in the answer to the POST that made it, and nowhere else."""
 
     def token_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
-        """The secret itself. `no-store`: neither the browser's cache nor its history keeps it."""
-        response = TemplateResponse(request, "admin/workers_app/token_once.html", self.page_context(request, **context))
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        """The secret itself. The admin sends every page with `no-store`: no browser keeps it."""
+        return TemplateResponse(request, "admin/workers_app/token_once.html", self.page_context(request, **context))
 
 
 class WorkerAdmin(TokenPages):
@@ -174,7 +172,8 @@ class ApiTokenAdmin(TokenPages):
     """Tokens of people: each sees their own, a superuser all; made, used, revoked, never edited."""
 
     list_display = ["__str__", "user", "state", "created_at", "last_used_at", "revoked_at"]
-    fields = readonly_fields = ["token_prefix", "user", "created_at", "last_used_at", "revoked_at"]
+    fields = ["token_prefix", "user", "created_at", "last_used_at", "revoked_at"]
+    readonly_fields = ["token_prefix", "user", "created_at", "last_used_at", "revoked_at"]
     list_display_links = None
     list_select_related = ["user"]
     actions = ["revoke"]
@@ -189,7 +188,7 @@ class ApiTokenAdmin(TokenPages):
     def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
         """One's own."""
         tokens = super().get_queryset(request)
-        return tokens if request.user.is_superuser else tokens.filter(user=request.user)
+        return tokens if person(request).is_superuser else tokens.filter(user=person(request))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A token is what it is."""
@@ -207,7 +206,7 @@ class ApiTokenAdmin(TokenPages):
         """Make one for oneself; a superuser for anyone."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = NewApiTokenForm(request.POST or None, asked_by=request.user)
+        form = NewApiTokenForm(request.POST or None, asked_by=person(request))
         if request.method == "POST" and form.is_valid():
             row, token = services.create_api_token(user=form.cleaned_data["user"])
             self.log_addition(request, row, _("Created for %(user)s.") % {"user": row.user})

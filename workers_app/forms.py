@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
 from django.utils.translation import gettext_lazy as _
 
 from workers_app.models import Worker
@@ -26,10 +26,14 @@ class RegisterWorkerForm(forms.ModelForm):
 class NewApiTokenForm(forms.Form):
     """Whose token; only a superuser chooses."""
 
-    user = forms.ModelChoiceField(queryset=None, label=_("User"), help_text=_("The token may do what this user may."))
+    user = forms.ModelChoiceField(
+        queryset=get_user_model().objects.none(), label=_("User"), help_text=_("The token may do what this user may.")
+    )
 
-    def __init__(self, *args: Any, asked_by: AbstractBaseUser, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, asked_by: User, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         people = get_user_model().objects.filter(is_active=True).order_by("username")
-        self.fields["user"].queryset = people if asked_by.is_superuser else people.filter(pk=asked_by.pk)
-        self.fields["user"].initial = asked_by.pk
+        user = self.fields["user"]
+        assert isinstance(user, forms.ModelChoiceField)
+        user.queryset = people if asked_by.is_superuser else people.filter(pk=asked_by.pk)
+        user.initial = asked_by.pk

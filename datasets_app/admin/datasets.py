@@ -16,8 +16,8 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from config.admin import ProductAdmin
-from config.display import percent
+from config.admin import ProductAdmin, person
+from config.display import figure, percent
 from datasets_app import services
 from datasets_app.admin.findings import finding_sentence, row_words
 from datasets_app.forms import SECTIONS, UploadForm
@@ -127,7 +127,7 @@ class DatasetAdmin(ProductAdmin):
             name=form.cleaned_data["name"],
             description=form.cleaned_data["description"],
             choice=form.choice(),
-            user=request.user,
+            user=person(request),
         )
 
     def _kept(self, request: HttpRequest, dataset: Dataset, *, created: bool) -> HttpResponse:
@@ -223,7 +223,7 @@ def label_rows(dataset: Dataset) -> list[dict[str, Any]]:
             "name": item["name"],
             "count": number_format(item["count"], force_grouping=True),
             "share": f"{item['count'] / most:.4f}",
-            "percent": f"{number_format(100 * item['count'] / total, 1)} %",
+            "percent": f"{figure(100 * item['count'] / total, 1)} %",
         }
         for item in ordered
     ]

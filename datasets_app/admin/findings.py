@@ -6,6 +6,8 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from config.display import figure
+
 ROWS_SHOWN = 20
 NAMES_SHOWN = 8
 
@@ -17,7 +19,7 @@ def finding_sentence(warning: dict[str, Any]) -> str:
     facts = {
         "count": number_format(count, force_grouping=True),
         "names": _listed(params.get("classes") or params.get("columns") or []),
-        "share": number_format(100 * float(params.get("share") or 0), 1),
+        "share": figure(100 * float(params.get("share") or 0), 1),
         "below": params.get("below", 5),
         "ratio": params.get("ratio", 10),
         "largest": params.get("largest", ""),

@@ -32,7 +32,8 @@ class BaseModelAdmin(ProductAdmin):
         """With the number of runs that started from each."""
         mine = Run.objects.filter(base_model=OuterRef("model_id")).order_by().values("base_model")
         counted = Subquery(mine.annotate(n=Count("pk")).values("n"), output_field=IntegerField())
-        return super().get_queryset(request).annotate(run_count=Coalesce(counted, 0))
+        models: QuerySet[BaseModel] = super().get_queryset(request).annotate(run_count=Coalesce(counted, 0))
+        return models
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         """The id names the weights: another id is another entry."""
@@ -55,6 +56,6 @@ class BaseModelAdmin(ProductAdmin):
         return filesizeformat(model.size_bytes) if model.size_bytes else NOTHING
 
     @admin.display(description=_("runs"), ordering="run_count")
-    def runs_made(self, model: Any) -> int:
+    def runs_made(self, model: Any) -> str:
         """Runs that started from it."""
-        return model.run_count
+        return str(model.run_count)

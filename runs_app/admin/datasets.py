@@ -26,12 +26,13 @@ class DatasetWithRunsAdmin(DatasetAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Dataset]:
         """With the number of runs."""
-        return super().get_queryset(request).annotate(runs_made=Count("runs"))
+        datasets: QuerySet[Dataset] = super().get_queryset(request).annotate(runs_made=Count("runs"))
+        return datasets
 
     @admin.display(description=gettext_lazy("runs"), ordering="runs_made")
-    def run_count(self, dataset: Any) -> int:
+    def run_count(self, dataset: Any) -> str:
         """Runs made from it."""
-        return dataset.runs_made
+        return str(dataset.runs_made)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

@@ -60,11 +60,11 @@ class QueueAdmin(ProductAdmin):
     list_filter = [WaitingFilter]
     search_fields = ["run__name"]
     empty_sentence = _("The queue is empty.")
-    sortable_by: list[str] = []
+    sortable_by = ()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         """What is not over."""
-        return super().get_queryset(request).active().select_related("run", "worker")
+        return Job.objects.active().select_related("run", "worker")
 
     def get_ordering(self, request: HttpRequest) -> list[Any]:
         """Running first, then as it will be taken, then what is paused."""

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from config.admin import ProductAdmin
+from config.admin import ProductAdmin, person
 from config.display import NOTHING, bar, duration, figure, percent, shortened
 from runs_app.admin import run_page
 from runs_app.admin.run_actions import ACTIONS, BY_NAME, SERVICES, RunAction
@@ -70,7 +70,8 @@ class RunAdmin(ProductAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Run]:
         """With all that a line shows."""
         label = BaseModel.objects.filter(model_id=OuterRef("base_model")).values("label")[:1]
-        return super().get_queryset(request).for_display().annotate(base_model_label=Subquery(label))
+        runs_shown: QuerySet[Run] = Run.objects.for_display().annotate(base_model_label=Subquery(label))
+        return runs_shown
 
     def get_urls(self) -> list[URLPattern]:
         """With the live part and one page per action."""
@@ -108,8 +109,8 @@ class RunAdmin(ProductAdmin):
         run = self.get_object(request, unquote(object_id))
         if not self.has_view_or_change_permission(request, run):
             raise PermissionDenied
-        if run is None:
-            return self._get_obj_does_not_exist_redirect(request, self.opts, object_id)
+        if run is None:  # Django says so and leads back
+            return super().change_view(request, object_id, form_url, extra_context)
         context = self.page_context(
             request,
             run,
@@ -124,9 +125,7 @@ class RunAdmin(ProductAdmin):
         """The changing part alone, for the page to put in its place."""
         run = self._visible(request, pk)
         context = {**run_page.live_context(run, timezone.now()), "buttons": self._buttons(request, run)}
-        response = TemplateResponse(request, "admin/runs_app/run/live.html", context)
-        response.headers["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/runs_app/run/live.html", context)
 
     def ask_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """A question about the run, answered by POST; refused with a sentence where the state forbids it."""
@@ -269,7 +268,7 @@ class RunAdmin(ProductAdmin):
         names = ("dataset", "base_model", "name", "seed", "priority", "notes")
         wanted = {name: form.cleaned_data[name] for name in names}
         try:
-            run = runs.create_run(given=form.hyperparameters(), user=request.user, now=timezone.now(), **wanted)
+            run = runs.create_run(given=form.hyperparameters(), user=person(request), now=timezone.now(), **wanted)
         except InvalidHyperparameters as error:
             for name, sentences in error.errors.items():
                 form.add_error(name, sentences)
@@ -296,7 +295,7 @@ class RunAdmin(ProductAdmin):
 
     def _ask_service(self, request: HttpRequest, run: Run, action: RunAction) -> None:
         try:
-            said = SERVICES[action.name](run, request.user, timezone.now())
+            said = SERVICES[action.name](run, person(request), timezone.now())
         except InvalidTransition as refused:
             self.message_user(request, f"{run}: {refused}", messages.ERROR)
             return
@@ -304,7 +303,7 @@ class RunAdmin(ProductAdmin):
         self.message_user(request, said, messages.SUCCESS)
 
     def _reproduce(self, request: HttpRequest, source: Run, name: str = "") -> Run:
-        made = runs.reproduce_run(source=source, name=name, user=request.user, now=timezone.now())
+        made = runs.reproduce_run(source=source, name=name, user=person(request), now=timezone.now())
         self.log_addition(request, made, _("Reproduces run #%(id)d.") % {"id": source.pk})
         return made
 

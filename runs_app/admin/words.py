@@ -2,13 +2,15 @@
 
 from typing import Any
 
+from django.db.models import Field
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from config.display import badge
 from runs_app.choices import Status
 from runs_app.models import Run
 
-METRIC_WORDS = {
+METRIC_WORDS: dict[str, Any] = {
     "f1": _("F1"),
     "accuracy": _("accuracy"),
     "precision": _("precision"),
@@ -17,7 +19,7 @@ METRIC_WORDS = {
     "baseline_f1": _("F1 of always answering the most frequent label"),
     "baseline_accuracy": _("accuracy of always answering the most frequent label"),
 }
-OPTION_WORDS = {
+OPTION_WORDS: dict[str, dict[str, Any]] = {
     "lr_scheduler": {
         "linear": _("linear decrease"),
         "cosine": _("cosine decrease"),
@@ -48,4 +50,6 @@ def option_word(name: str, value: Any) -> Any:
 
 def parameter_label(name: str) -> str:
     """What people call a hyperparameter."""
-    return str(Run._meta.get_field(name).verbose_name)
+    field = Run._meta.get_field(name)
+    assert isinstance(field, Field)
+    return str(capfirst(field.verbose_name))
