@@ -117,7 +117,10 @@ def _news(run_id: int, seen: _Seen) -> list[str]:
     """What happened since the last look, as frames. Gives its connection back: viewers must not hold the pool."""
     try:
         # The status is read before the lines: when it says that the run is over, all lines are there to be read.
-        job = Job.objects.select_related("worker").get(run=run_id)
+        job = Job.objects.select_related("worker").filter(run=run_id).first()
+        if job is None:  # the run was deleted meanwhile
+            seen.over = True
+            return [_frame("end", {"status": None})]
         frames = [*_log_frames(job, seen), *_metric_frames(run_id, seen), *_state_frames(job, seen)]
         if not frames and job.status in TERMINAL:
             seen.over = True
