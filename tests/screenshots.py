@@ -104,6 +104,7 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", features=features)
         self._size(width, 800)
+        time.sleep(SETTLE_S)  # Django's colours fade into each other
         height = self.call("Runtime.evaluate", expression="document.documentElement.scrollHeight")["result"]["value"]
         self._size(width, min(int(height), 6000))
         shot = self.call("Page.captureScreenshot", format="png")

@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy, ngettext
 
-from config.display import figure
+from config.display import figure, shortened
 from datasets_app.admin.datasets import DatasetAdmin
 from datasets_app.models import Dataset
 from runs_app.admin.words import status_badge
@@ -65,7 +65,7 @@ def _of_runs(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
 def _line(run: Run) -> dict[str, Any]:
     return {
         "url": reverse("admin:runs_app_run_change", args=[run.pk]),
-        "name": run.name,
+        "name": shortened(run.name),
         "badge": status_badge(run.status),
         "f1": figure(run.metrics.get("f1")),
         "base_model": run.base_model,

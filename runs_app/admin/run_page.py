@@ -215,13 +215,14 @@ def model_commands(run: Run) -> dict[str, Any] | None:
     path = run.model.path
     task = run.task_type.replace("_", "-")
     extra = ", truncation=True" if task == "text-classification" else ""
+    example = _("A text to try")
     return {
         "worker": run.model.worker,
         "path": path,
         "sha256": run.model.sha256,
         "predict": f'python -m worker_client predict --model "{path}" --input planilha.xlsx --output resultado.xlsx',
         "pipeline": "from transformers import pipeline\n\n"
-        f'modelo = pipeline("{task}", model=r"{path}")\nprint(modelo("{_("A text to try")}"{extra}))',
+        f'modelo = pipeline("{task}", model=r"{path}")\nprint(modelo("{example}"{extra}))',
     }
 
 

@@ -5,12 +5,18 @@ import { showProgress } from "./progress.js";
 import { RunStream } from "./stream.js";
 
 const REFRESH_GAP_MS = 1500; // events come in bursts: one fetch answers them all
+const WAITING = ["pending", "paused"];
+const OVER = ["completed", "failed", "cancelled"];
 const WAITING_REFRESH_MS = 15000; // why a run waits changes without an event of the run
 
 const page = document.getElementById("run-page");
 const log = new LogView(document.getElementById("log"), Number(page.dataset.lastLogId));
 const logState = document.getElementById("log-state");
 let refreshTimer = null;
+
+function status() {
+  return page.querySelector('[data-block="head"]').dataset.status;
+}
 
 async function refresh() {
   const response = await fetch(page.dataset.liveUrl, { headers: { Accept: "text/html" } });
@@ -31,6 +37,7 @@ function refreshSoon() {
 
 const stream = new RunStream(page.dataset.logsUrl, {
   lastId: () => log.lastId,
+  isOver: () => OVER.includes(status()),
   log: (line) => log.append(line),
   progress: (progress) => {
     if (!showProgress(document.getElementById("progress"), progress)) refreshSoon();
@@ -42,8 +49,7 @@ const stream = new RunStream(page.dataset.logsUrl, {
 });
 
 setInterval(() => {
-  const status = page.querySelector('[data-block="head"]').dataset.status;
-  if (!document.hidden && (status === "pending" || status === "paused")) refreshSoon();
+  if (!document.hidden && WAITING.includes(status())) refreshSoon();
 }, WAITING_REFRESH_MS);
 
 document.addEventListener("visibilitychange", () => {

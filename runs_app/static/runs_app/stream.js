@@ -52,12 +52,17 @@ export class RunStream {
   async poll() {
     this.on.mode("polling");
     try {
+      const isLast = this.on.isOver(); // asked before the lines: when it is over, all of them are there to be read
       let page;
       do {
         const response = await fetch(`${this.url}?format=json&after=${this.on.lastId()}`);
         page = await response.json();
         page.results.forEach(this.on.log);
       } while (page.results.length > 0);
+      if (isLast) {
+        this.finish();
+        return;
+      }
       this.on.change();
     } catch {
       // The server is away; the next round asks again.
