@@ -29,7 +29,7 @@ class Page(PageNumberPagination):
 class CodedError(exceptions.APIException):
     """An error with a code of the contract. `errors` holds the rows or fields concerned, where there are any."""
 
-    status_code = status.HTTP_400_BAD_REQUEST
+    status_code: int = status.HTTP_400_BAD_REQUEST
 
     def __init__(
         self, *, code: str, detail: str, status_code: int | None = None, extra: dict[str, Any] | None = None

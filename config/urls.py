@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.urls import include, path
+from django.urls import URLPattern, URLResolver, include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from config import health
@@ -16,7 +16,7 @@ def home(request: HttpRequest) -> HttpResponse:
     return redirect("admin:index")
 
 
-api = [
+api: list[URLPattern | URLResolver] = [
     path("", include("datasets_app.api.urls")),
     path("", include("runs_app.api.urls")),
     path("schema", SpectacularAPIView.as_view(), name="schema"),

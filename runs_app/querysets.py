@@ -10,10 +10,11 @@ from django.db.models import Case, Q, Value, When
 from runs_app.choices import ACTIVE, Status
 
 if TYPE_CHECKING:
+    from runs_app.models import BaseModel, Job, Run  # noqa: F401  named in strings below
     from workers_app.models import Worker
 
 
-class JobQuerySet(models.QuerySet):
+class JobQuerySet(models.QuerySet["Job"]):
     """Jobs."""
 
     def claimable(self, *, worker: "Worker", claim_id: UUID) -> "JobQuerySet":
@@ -43,7 +44,7 @@ class JobQuerySet(models.QuerySet):
         return self.filter(status__in=ACTIVE)
 
 
-class RunQuerySet(models.QuerySet):
+class RunQuerySet(models.QuerySet["Run"]):
     """Runs."""
 
     def for_display(self) -> "RunQuerySet":
@@ -51,7 +52,7 @@ class RunQuerySet(models.QuerySet):
         return self.select_related("dataset", "job__worker", "created_by", "model")
 
 
-class BaseModelQuerySet(models.QuerySet):
+class BaseModelQuerySet(models.QuerySet["BaseModel"]):
     """The catalogue of base models."""
 
     def offered(self) -> "BaseModelQuerySet":

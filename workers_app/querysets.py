@@ -1,12 +1,16 @@
 """Sets of workers and tokens, by domain name."""
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import models
 
+if TYPE_CHECKING:
+    from workers_app.models import ApiToken, Worker  # noqa: F401  named in strings below
 
-class WorkerQuerySet(models.QuerySet):
+
+class WorkerQuerySet(models.QuerySet["Worker"]):
     """Workers."""
 
     def online(self, now: datetime) -> "WorkerQuerySet":
@@ -15,7 +19,7 @@ class WorkerQuerySet(models.QuerySet):
         return self.filter(enabled=True, last_seen_at__gte=since)
 
 
-class ApiTokenQuerySet(models.QuerySet):
+class ApiTokenQuerySet(models.QuerySet["ApiToken"]):
     """Tokens of people."""
 
     def valid(self) -> "ApiTokenQuerySet":

@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
 from rest_framework.parsers import MultiPartParser
@@ -74,14 +75,15 @@ class UploadView(SheetUploadView):
     def post(self, request: Request) -> Response:
         """201 with the new dataset, or 200 with the one that holds the same sheet already."""
         form = self.form(request)
-        file = form.validated_data["file"]
+        file, user = form.validated_data["file"], request.user
+        assert isinstance(user, AbstractBaseUser)  # the permission lets people in and nobody else
         dataset, created = services.import_dataset(
             file=file,
             filename=file.name,
             name=form.validated_data["name"],
             description=form.validated_data["description"],
             choice=form.choice(),
-            user=request.user,
+            user=user,
         )
         answer = {**DatasetSerializer(dataset).data, "created": created}
         return Response(answer, status=status.HTTP_201_CREATED if created else status.HTTP_200_OK)

@@ -21,7 +21,7 @@ from datasets_app.models import Dataset
 from runs_app.api.exceptions import RunsAPIView
 from runs_app.choices import Status
 from runs_app.models import Job
-from workers_app.api.permissions import PersonOrWorker, is_worker
+from workers_app.api.permissions import PersonOrWorker, is_worker, worker_of
 
 XLSX_MIME = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
 CHUNK_BYTES = 256 * 1024
@@ -45,7 +45,7 @@ class DatasetDownloadView(RunsAPIView):
 
 
 def _check_held(request: Request, dataset_id: int) -> None:
-    held = Job.objects.filter(worker=request.user.worker, status=Status.RUNNING, lease_expires_at__gt=timezone.now())
+    held = Job.objects.filter(worker=worker_of(request), status=Status.RUNNING, lease_expires_at__gt=timezone.now())
     if not held.filter(run__dataset=dataset_id).exists():
         raise PermissionDenied(_("This worker holds no job with this dataset."))
 

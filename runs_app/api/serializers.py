@@ -178,7 +178,7 @@ class PointSerializer(serializers.Serializer[Any]):
 class MetricsSerializer(JobAttemptSerializer):
     """A batch of figures."""
 
-    metrics = PointSerializer(many=True, max_length=MAX_POINTS)
+    metrics = PointSerializer(many=True, max_length=MAX_POINTS)  # type: ignore[call-arg]  # becomes a ListSerializer
 
 
 class LineSerializer(serializers.Serializer[Any]):
@@ -203,7 +203,7 @@ class LineSerializer(serializers.Serializer[Any]):
 class LogsSerializer(JobAttemptSerializer):
     """A batch of log lines."""
 
-    lines = LineSerializer(many=True, max_length=MAX_LINES)
+    lines = LineSerializer(many=True, max_length=MAX_LINES)  # type: ignore[call-arg]  # as above
 
 
 class CompleteSerializer(AttemptSerializer):

@@ -19,6 +19,7 @@ from runs_app.choices import Status
 from runs_app.models import Job, Run
 from runs_app.services import queue, runs, telemetry
 from runs_app.services.waiting import Fleet, waiting_reason
+from workers_app.api.permissions import person_of
 from workers_app.api.serializers import WorkerSerializer
 from workers_app.models import Worker
 
@@ -58,7 +59,9 @@ class RunListView(RunsAPIView, generics.ListCreateAPIView):
         body = NewRunSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         wanted = body.validated_data
-        run = runs.create_run(given=wanted.pop("hyperparameters"), user=request.user, now=timezone.now(), **wanted)
+        run = runs.create_run(
+            given=wanted.pop("hyperparameters"), user=person_of(request), now=timezone.now(), **wanted
+        )
         return Response(RunSerializer(run).data, status=status.HTTP_201_CREATED)
 
 
@@ -98,7 +101,7 @@ class ReproduceView(RunsAPIView, generics.GenericAPIView):
         body = ReproduceSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         name = body.validated_data["name"]
-        run = runs.reproduce_run(source=source, name=name, user=request.user, now=timezone.now())
+        run = runs.reproduce_run(source=source, name=name, user=person_of(request), now=timezone.now())
         return Response(RunSerializer(run).data, status=status.HTTP_201_CREATED)
 
 
@@ -112,7 +115,7 @@ class RunActionView(RunsAPIView):
     def post(self, request: Request, pk: int) -> Response:
         """The run as it is now."""
         run = get_object_or_404(Run, pk=pk)
-        job = type(self).request_change(run=run, user=request.user, now=timezone.now())
+        job = type(self).request_change(run=run, user=person_of(request), now=timezone.now())
         asked = job.status == Status.RUNNING and (job.cancel_requested_at or job.pause_requested_at)
         fresh = Run.objects.for_display().get(pk=pk)
         return Response(RunSerializer(fresh).data, status=status.HTTP_202_ACCEPTED if asked else status.HTTP_200_OK)

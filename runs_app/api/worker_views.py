@@ -34,7 +34,7 @@ from runs_app.choices import FailureReason, ReleaseReason
 from runs_app.models import Job
 from runs_app.services import queue, telemetry
 from workers_app import services as workers
-from workers_app.api.permissions import IsWorker, PersonOrWorker, is_worker
+from workers_app.api.permissions import IsWorker, PersonOrWorker, is_worker, worker_of
 from workers_app.api.serializers import MachineSerializer, NewWorkerSerializer, RegisteredWorkerSerializer
 from workers_app.models import Worker
 
@@ -50,7 +50,7 @@ class WorkerView(RunsAPIView):
     @property
     def worker(self) -> Worker:
         """Who calls."""
-        return self.request.user.worker
+        return worker_of(self.request)
 
     def read(self, request: Request) -> dict[str, Any]:
         """The body, judged. Every call counts as a sign of life. Raises ValidationError."""
@@ -82,7 +82,7 @@ class RegisterView(RunsAPIView):
         return Response(answer, status=status.HTTP_201_CREATED, headers={"Cache-Control": "no-store"})
 
     def _announce(self, request: Request) -> Response:
-        worker = request.user.worker
+        worker = worker_of(request)
         body = MachineSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         workers.record_machine(worker=worker, facts=body.validated_data, now=timezone.now())

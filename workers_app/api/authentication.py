@@ -47,7 +47,7 @@ class BearerAuthentication(BaseAuthentication):
         return row.user, row
 
 
-class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]  # registers itself by existing
+class BearerScheme(OpenApiAuthenticationExtension):  # registers itself by existing
     """How the OpenAPI document describes it."""
 
     target_class = BearerAuthentication

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.models import AbstractBaseUser
 from rest_framework.permissions import BasePermission
 
-from workers_app.models import WorkerUser
+from workers_app.models import Worker, WorkerUser
 
 if TYPE_CHECKING:  # DRF imports this module, named in its settings, while `rest_framework.views` is half read
     from rest_framework.request import Request
@@ -16,6 +17,18 @@ if TYPE_CHECKING:  # DRF imports this module, named in its settings, while `rest
 def is_worker(request: Request) -> bool:
     """Whether a worker's token was shown."""
     return isinstance(request.user, WorkerUser)
+
+
+def worker_of(request: Request) -> Worker:
+    """The worker that calls. Only for views that let nobody else in."""
+    assert isinstance(request.user, WorkerUser)
+    return request.user.worker
+
+
+def person_of(request: Request) -> AbstractBaseUser:
+    """The person who calls. Only for views that let nobody else in."""
+    assert isinstance(request.user, AbstractBaseUser)
+    return request.user
 
 
 class PersonWithPermission(BasePermission):
