@@ -65,6 +65,11 @@ def test_the_menu_follows_the_order_of_work() -> None:
     assert names == ["Treinar", "Dados", "Operar", "Administrar"]
 
 
+@pytest.mark.parametrize("app", ["datasets_app", "runs_app", "workers_app", "auth"])
+def test_every_app_of_a_breadcrumb_has_a_page(app: str) -> None:
+    assert signed_in().get(reverse("admin:app_list", args=[app])).status_code == 200
+
+
 def test_the_menu_holds_no_figures_and_no_log_lines() -> None:
     words = text_of(signed_in().get(reverse("admin:index")))
     assert "Fila" in words
