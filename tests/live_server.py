@@ -20,7 +20,10 @@ START_S = 60
 
 @contextmanager
 def running_server(folder: Path, **environment: str) -> Iterator[str]:
-    """The address of a server that works on the test's own database; needs `django_db(transaction=True)`."""
+    """The address of a server that works on the tests' own database and files.
+
+    It may serve many tests of `django_db(transaction=True)`; a fixture around it must ask for `django_db_setup`.
+    """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(port), "--lifespan", "off"]
