@@ -73,8 +73,11 @@ class RunLogsView(RunsAPIView):
 
 
 def _after(request: Request) -> int:
-    """The id of the last line that the caller has. Raises ValidationError."""
-    text = request.query_params.get("after") or request.headers.get("Last-Event-ID") or "0"
+    """The id of the last line that the caller has. Raises ValidationError.
+
+    The header wins: a browser that comes back sends it along with the address, `?after=` and all, that it began with.
+    """
+    text = request.headers.get("Last-Event-ID") or request.query_params.get("after") or "0"
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise ValidationError({"after": ["Send the id of a log line: a whole number."]})
     return int(text)

@@ -53,6 +53,13 @@ def test_a_client_that_accepts_json_gets_the_page(api: APIClient) -> None:
     assert len(page(api, job, "", HTTP_ACCEPT="application/json")["results"]) == 1
 
 
+def test_a_browser_that_comes_back_is_not_sent_what_its_address_once_asked_for(api: APIClient) -> None:
+    job = make_running_job()
+    ids = write(job, 3)
+    body = page(api, job, f"format=json&after={ids[0]}", HTTP_LAST_EVENT_ID=str(ids[1]))
+    assert [line["id"] for line in body["results"]] == ids[2:]
+
+
 def test_the_next_page_goes_on_after_the_last_line(api: APIClient) -> None:
     job = make_running_job()
     ids = write(job, 3)
