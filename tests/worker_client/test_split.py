@@ -89,6 +89,17 @@ def test_shares_and_classes_are_kept_in_every_part() -> None:
     assert counts == [{"a": 560, "b": 160, "c": 80}, {"a": 70, "b": 20, "c": 10}, {"a": 70, "b": 20, "c": 10}]
 
 
+def test_shares_hold_where_texts_repeat_and_carry_two_labels() -> None:
+    """Docket entries: few texts make most rows, and the most frequent one stands under both labels."""
+    frequent = [Record(n, text="Conclusos.", label="b" if n < 30 else "a") for n in range(2, 302)]
+    others = [Record(n, text=f"Texto {n % 400}", label="a" if n % 4 else "b") for n in range(302, 1702)]
+    records = frequent + others
+    totals = Counter(record.label for record in records)
+    for part, share in zip(parts_of(split_rows(records, train_share=0.8, seed=42)), (0.8, 0.1, 0.1), strict=True):
+        counts = Counter(records[i].label for i in part)
+        assert all(abs(counts[label] / totals[label] - share) < 0.01 for label in totals)
+
+
 def test_many_small_classes_still_give_validation_and_test_their_share() -> None:
     split = split_rows(text_rows({f"classe {i}": 3 for i in range(100)}), train_share=0.8, seed=1)
     assert [len(part) for part in parts_of(split)] == [240, 30, 30]
@@ -126,6 +137,72 @@ def test_named_splits_are_used_as_given_and_the_rest_trains() -> None:
     records = [Record(i, text="igual", label="ab"[i % 2], split=name) for i, name in enumerate(names)]
     split = split_rows(records, train_share=0.8, seed=1)
     assert [sorted(part) for part in parts_of(split)] == [[1, 3], [2], [0, 4]]
+
+
+def case_number(sequence: int) -> str:
+    """A case number with right check digits."""
+    check = 98 - int(f"{sequence:07d}2021806000100") % 97
+    return f"{sequence:07d}-{check:02d}.2021.8.06.0001"
+
+
+def sides_of(split: Split) -> dict[int, int]:
+    return {row: side for side, part in enumerate(parts_of(split)) for row in part}
+
+
+def case_rows(count: int, per_case: int) -> list[Record]:
+    words = ["apelação", "embargos", "agravo", "recurso", "sentença", "acórdão", "citação", "penhora", "custas"]
+    return [
+        Record(
+            n,
+            text=f"{words[n % 9]} {words[n // 9 % 9]} {words[n // 81 % 9]} nos autos {case_number(n // per_case)}",
+            label="ab"[n % 2],
+        )
+        for n in range(count)
+    ]
+
+
+def test_rows_of_one_case_number_stay_on_one_side() -> None:
+    records = case_rows(200, per_case=4)
+    for seed in range(5):
+        side = sides_of(split_rows(records, train_share=0.8, seed=seed))
+        assert len(set(side.values())) == 3
+        assert all(len({side[row] for row in range(n, n + 4)}) == 1 for n in range(0, 200, 4))
+
+
+def test_a_text_that_names_two_cases_joins_both() -> None:
+    records = [*case_rows(60, per_case=2), Record(99, text=f"{case_number(3)} {case_number(9)}", label="a")]
+    for seed in range(5):
+        side = sides_of(split_rows(records, train_share=0.8, seed=seed))
+        assert len({side[6], side[7], side[18], side[19], side[60]}) == 1
+
+
+def test_wrong_check_digits_join_nothing() -> None:
+    records = [
+        Record(n, text=f"{'abcdefghij'[n % 10]} {'klmnopqrst'[n // 10]} 0000001-11.2021.8.06.0001", label="ab"[n % 2])
+        for n in range(100)
+    ]
+    assert [len(part) for part in parts_of(split_rows(records, train_share=0.8, seed=1))] == [80, 10, 10]
+
+
+def test_given_groups_come_before_case_numbers() -> None:
+    records = [Record(r.row, r.text, r.label, group=f"g{r.row}") for r in case_rows(200, per_case=100)]
+    assert [len(part) for part in parts_of(split_rows(records, train_share=0.8, seed=1))] == [160, 20, 20]
+
+
+def test_near_duplicates_stay_on_one_side() -> None:
+    records = case_rows(300, per_case=300)
+    records = [
+        Record(r.row, f"{r.text[:-25]}{chr(97 + r.row % 26) * 3}{chr(97 + r.row // 26) * 3}", r.label) for r in records
+    ]
+    copies = [Record(1000 + r.row, f"{r.text.upper()}, {r.row}.", r.label) for r in records[:40]]
+    for seed in range(5):
+        side = sides_of(split_rows([*records, *copies], train_share=0.8, seed=seed))
+        assert all(side[row] == side[300 + row] for row in range(40))
+
+
+def test_a_template_that_most_rows_follow_is_split_all_the_same() -> None:
+    records = [Record(n, text=f"Intimação do réu, prazo de {n} dias.", label="ab"[n % 2]) for n in range(100)]
+    assert [len(part) for part in parts_of(split_rows(records, train_share=0.8, seed=1))] == [80, 10, 10]
 
 
 def test_the_digest_tells_which_content_stands_where() -> None:
