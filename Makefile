@@ -61,10 +61,9 @@ worker: .venv/installed
 	@echo 'Wrote .env for a server on this machine (plain http, no TLS).'
 
 # Everything on SQLite, then what a database can change on a real PostgreSQL, which a package of .venv brings.
-ON_POSTGRESQL := tests/datasets tests/runs tests/workers tests/contract tests/config tests/end_to_end
 test: .venv/installed
 	@$(VENV) -m pytest -n 2 $(ARGS)
-	@$(VENV) -m pytest -n 2 --database=postgresql $(ON_POSTGRESQL) $(ARGS)
+	@$(VENV) -m pytest -n 2 --database=postgresql -p tests.only_database $(ARGS)
 
 lint: .venv/installed
 	@$(VENV) -m ruff check .
