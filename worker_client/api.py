@@ -2,11 +2,11 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -19,6 +19,7 @@ from worker_client.errors import ApiError, Rejected, Retryable, error_for
 from worker_client.protocol import Directives, JobSpec, Registration, sendable
 from worker_client.settings import is_loopback
 
+T = TypeVar("T")
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
 CHUNK_BYTES = 256 * 1024
@@ -61,7 +62,7 @@ class ApiClient:
 
     def register(self, facts: dict[str, Any]) -> Registration:
         """Say what this machine is; returns the paces that the server wants and the job it thinks is held."""
-        return Registration.from_wire(self._post("/workers/register", facts))
+        return _understood(Registration.from_wire, self._post("/workers/register", facts))
 
     def heartbeat(
         self,
@@ -82,15 +83,13 @@ class ApiClient:
         known = {key: value for key, value in body.items() if value is not None}
         return Directives.from_wire(self._post("/workers/heartbeat", known))
 
-    def claim(self, claim_id: str) -> JobSpec | None:
-        """The next job, or None when nothing waits. The same `claim_id` again returns the same job."""
-        answer = self._post("/jobs/claim", {"claim_id": claim_id})
-        if not answer:
-            return None
-        try:
-            return JobSpec.from_wire(answer)
-        except (KeyError, TypeError, ValueError) as error:
-            raise Retryable(200, "bad_answer", f"the claim answer cannot be read: {error!r}") from error
+    def claim(self, claim_id: str, *, wait_seconds: float = 0) -> JobSpec | None:
+        """The next job, or None when nothing waits. The same `claim_id` again returns the same job.
+
+        wait_seconds: how long the server may hold the answer back for a job to come.
+        """
+        answer = self._post("/jobs/claim", {"claim_id": claim_id, "wait_seconds": wait_seconds})
+        return _understood(JobSpec.from_wire, answer) if answer else None
 
     @contextmanager
     def download_dataset(self, dataset_id: int) -> Iterator[Iterator[bytes]]:
@@ -189,6 +188,14 @@ def _error_of(response: requests.Response) -> ApiError:
     if body.get("errors"):
         detail = f"{detail} {json.dumps(body['errors'], ensure_ascii=False)}"
     return error_for(status, code, detail[:MAX_DETAIL_CHARS], _retry_after(response.headers.get("Retry-After")))
+
+
+def _understood(read: Callable[[dict[str, Any]], T], answer: dict[str, Any]) -> T:
+    """The answer as an object. One that makes no sense is asked for again: nothing was done by it."""
+    try:
+        return read(answer)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Retryable(200, "bad_answer", f"the answer cannot be read: {error!r}") from error
 
 
 def _json_of(response: requests.Response) -> dict[str, Any] | None:

@@ -1,11 +1,14 @@
 """What travels: server to worker (`JobSpec`), parent to child (`TrainingSpec`) and back (`Outcome`)."""
 
 import math
+import re
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 TaskType = Literal["text_classification", "token_classification"]
 BUILTIN_TINY_BERT = "builtin/tiny-bert"
+SHA256 = re.compile(r"[0-9a-f]{64}")
+LONGEST_PACE_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,13 @@ class DatasetSpec:
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
-        """Build from the `dataset` part of a claim answer; unknown keys are ignored (a newer server)."""
+        """Build from the `dataset` part of a claim answer; unknown keys are ignored (a newer server).
+
+        Raises ValueError for an id or a hash that is none: both name files on this disk.
+        """
+        _number(data["id"])
+        if not SHA256.fullmatch(data["sha256"]):
+            raise ValueError("sha256 is not 64 hexadecimal digits")
         labels = [item["name"] if isinstance(item, dict) else item for item in data["labels"]]
         known = {key: data[key] for key in cls.__dataclass_fields__ if key in data}
         return cls(**{**known, "labels": labels})
@@ -52,20 +61,24 @@ class JobSpec:
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
-        """Build from a claim answer `{job, run, dataset, resume}`. Raises KeyError when a field is missing."""
+        """Build from a claim answer `{job, run, dataset, resume}`.
+
+        Raises KeyError when a field is missing, ValueError or TypeError when one is not what it says. The numbers
+        become names of folders, so a server gone bad must not send paths in their place.
+        """
         job, run, resume = data["job"], data["run"], data.get("resume") or {}
         return cls(
-            job_id=job["id"],
-            attempt=job["attempt"],
-            lease_seconds=job["lease_seconds"],
-            heartbeat_seconds=job["heartbeat_seconds"],
-            run_id=run["id"],
+            job_id=_number(job["id"]),
+            attempt=_number(job["attempt"]),
+            lease_seconds=_seconds(job["lease_seconds"]),
+            heartbeat_seconds=_seconds(job["heartbeat_seconds"]),
+            run_id=_number(run["id"]),
             run_name=run["name"],
             task_type=run["task_type"],
             base_model=run["base_model"],
             base_model_revision=run.get("base_model_revision") or "",
             seed=run["seed"],
-            hyperparameters=run["hyperparameters"],
+            hyperparameters=dict(run["hyperparameters"]),
             dataset=DatasetSpec.from_wire(data["dataset"]),
             same_worker=bool(resume.get("same_worker")),
             previous_attempts=int(resume.get("previous_attempts", 0)),
@@ -87,15 +100,15 @@ class Registration:
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
-        """Build from the answer; a missing pace keeps its default."""
+        """Build from the answer; a missing pace keeps its default. Raises ValueError, TypeError as JobSpec does."""
         held = data.get("held_job") or {}
         paces = ("poll_seconds", "heartbeat_seconds", "lease_seconds", "upload_seconds")
         return cls(
             id=data.get("id", 0),
             name=str(data.get("name", "")),
-            held_job=held.get("job"),
-            held_attempt=held.get("attempt"),
-            **{key: float(data[key]) for key in paces if data.get(key)},
+            held_job=_number(held["job"]) if held else None,
+            held_attempt=_number(held["attempt"]) if held else None,
+            **{key: _seconds(data[key]) for key in paces if data.get(key)},
         )
 
 
@@ -180,6 +193,18 @@ class Outcome:
     def to_json(self) -> dict[str, Any]:
         """A dict for json.dump."""
         return asdict(self)
+
+
+def _number(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} is not a number of a job, an attempt, a run or a dataset")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if not float(value) > 0:
+        raise ValueError(f"{value!r} is not a number of seconds above 0")
+    return min(float(value), LONGEST_PACE_S)
 
 
 def storable(text: str) -> str:

@@ -116,6 +116,43 @@ def test_a_claim_answer_without_its_fields_is_not_an_error_of_the_worker(server,
         api.claim("0b2e1d3c-0000-4000-8000-000000000001")
 
 
+@pytest.mark.parametrize(
+    ("part", "field", "value"),
+    [
+        ("job", "id", "../../other"),
+        ("job", "id", True),
+        ("job", "attempt", -1),
+        ("job", "heartbeat_seconds", 0),
+        ("job", "heartbeat_seconds", float("nan")),
+        ("run", "id", "1/../../models"),
+        ("run", "hyperparameters", 5),
+        ("dataset", "id", "1/download?x="),
+        ("dataset", "sha256", "../" * 20 + "root"),
+    ],
+)
+def test_a_claim_answer_that_names_something_else_than_it_should_is_not_used(server, api, part, field, value):
+    answer = server._job(server.add_job())
+    answer[part][field] = value
+    server.answers["/jobs/claim"] = [(200, answer, {})]
+    with pytest.raises(Retryable, match="cannot be read"):
+        api.claim("0b2e1d3c-0000-4000-8000-000000000001")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"held_job": {"job": "../..", "attempt": 1}},
+        {"held_job": "7"},
+        {"poll_seconds": -1},
+        {"heartbeat_seconds": "soon"},
+    ],
+)
+def test_a_registration_that_makes_no_sense_is_asked_for_again(server, api, answer):
+    server.answers["/workers/register"] = [(200, {"id": 1, "name": "pc-1", **answer}, {})]
+    with pytest.raises(Retryable, match="cannot be read"):
+        api.register({})
+
+
 def test_the_machine_s_netrc_does_not_replace_the_token(tmp_path, monkeypatch):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine treino.example.gov.br login someone password secret\n")
