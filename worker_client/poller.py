@@ -2,6 +2,7 @@
 
 import logging
 import random
+import time
 from collections.abc import Sequence
 from enum import IntEnum
 
@@ -10,7 +11,7 @@ from worker_client.api import ApiClient
 from worker_client.backoff import Outage
 from worker_client.cache import BaseModels, forget_datasets
 from worker_client.child import TRAINING_COMMAND
-from worker_client.claims import ClaimFile
+from worker_client.claims import Claim, ClaimFile
 from worker_client.delivery import JobEnd
 from worker_client.errors import ApiError, Busy, Rejected, Retryable, Unauthorized
 from worker_client.protocol import JobSpec, Registration
@@ -20,6 +21,8 @@ from worker_client.settings import WorkerSettings
 from worker_client.signals import StopRequests
 
 log = logging.getLogger("worker_client.poller")
+
+CLAIM_WAIT_S = 2.0  # how long the server may hold a claim back; a Ctrl-C is obeyed between two claims
 
 
 class ExitCode(IntEnum):
@@ -51,6 +54,7 @@ class Poller:
         self._stop_grace_s = stop_grace_s
         self._claims = ClaimFile(settings.work_dir)
         self._outage = Outage()
+        self._claimed_at = self._heartbeat_due = 0.0
 
     def run(self) -> ExitCode:
         """Work until there is a reason to end; returns it."""
@@ -86,8 +90,9 @@ class Poller:
         return None
 
     def _work(self, paces: Registration) -> ExitCode:
+        left = self._claims.read()
         self._recover_left(paces)
-        self._release_held(paces)
+        self._release_held(paces, left)
         while not self._stop.drain.is_set():
             try:
                 job = self._claim()
@@ -109,16 +114,27 @@ class Poller:
                     log.info("The queue is empty: ending.")
                     return ExitCode.DRAINED
                 else:
-                    self._idle(paces)
+                    self._rest(paces)
         log.info("Ending as asked.")
         return ExitCode.DRAINED
 
     def _claim(self) -> JobSpec | None:
         claim = self._claims.open()
-        job = self._api.claim(claim.claim_id)
+        asks_at_once = self._settings.drain_when_idle or self._settings.poll_seconds
+        self._claimed_at = time.monotonic()
+        job = self._api.claim(claim.claim_id, wait_seconds=0 if asks_at_once else CLAIM_WAIT_S)
         if job:
             self._claims.answered(claim, job)
         return job
+
+    def _rest(self, paces: Registration) -> None:
+        """After an empty queue: a server that held the claim back is asked again, any other after a while."""
+        now = time.monotonic()
+        if now - self._claimed_at < CLAIM_WAIT_S / 2:
+            self._idle(paces)
+        elif now >= self._heartbeat_due:
+            self._heartbeat_due = now + paces.heartbeat_seconds
+            self._idle_heartbeat()
 
     def _run(self, job: JobSpec, paces: Registration) -> JobEnd:
         runner = JobRunner(
@@ -150,12 +166,15 @@ class Poller:
             self._claims.close()
         return end
 
-    def _release_held(self, paces: Registration) -> None:
+    def _release_held(self, paces: Registration, left: Claim | None) -> None:
         """Give back a job that the server thinks we hold and that this disk knows nothing of.
 
-        With a claim still waiting for its answer the held job is that claim's: repeating the claim brings it.
+        With a claim still waiting for its answer the held job is that claim's: repeating the claim brings it. And
+        an attempt that claim.json named was told of just now, after the server said that it is held.
         """
-        if paces.held_job is None or paces.held_attempt is None or self._claims.read():
+        if paces.held_job is None or paces.held_attempt is None:
+            return
+        if left and (left.job_id is None or (left.job_id, left.attempt) == (paces.held_job, paces.held_attempt)):
             return
         if not (self._settings.work_dir / "jobs" / str(paces.held_job) / f"attempt-{paces.held_attempt}").exists():
             log.warning("Job %d is held by this token, but not on this disk: giving it back.", paces.held_job)

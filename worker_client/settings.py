@@ -58,7 +58,13 @@ def add_run_flags(parser: argparse.ArgumentParser, env: Mapping[str, str]) -> No
     """The flags of `run` alone."""
     _add_switch(parser, env, "--once", help="take one job, then exit; exit code 5 when it failed")
     _add_switch(parser, env, "--drain-when-idle", help="exit 0 when the queue is empty")
-    _add(parser, env, "--poll-seconds", type=_positive, help="seconds between looks at the queue (default 30)")
+    _add(
+        parser,
+        env,
+        "--poll-seconds",
+        type=_positive,
+        help="seconds between looks at the queue; without it the server tells of a job at once",
+    )
     _add(parser, env, "--processes", type=_count, default=1, help="training processes, one per GPU")
 
 

@@ -72,11 +72,12 @@ def start_worker(settings: WorkerSettings, tmp_path: Path) -> Iterator[Callable[
     """Start the real program; its output lies in tmp_path/worker.log."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*flags: str, token: str | None = None) -> subprocess.Popen[str]:
+    def start(*flags: str, token: str | None = None, poll_seconds: float | None = 0.2) -> subprocess.Popen[str]:
         env = {**os.environ, "PYTHONPATH": str(ROOT), "BERT_WORKER_TOKEN": token or settings.token}
         command = [sys.executable, str(Path(__file__).with_name("worker_process.py")), "run"]
         command += ["--api-url", settings.api_url, "--models-dir", str(settings.models_dir)]
-        command += ["--work-dir", str(settings.work_dir), "--poll-seconds", "0.2", *flags]
+        command += ["--work-dir", str(settings.work_dir)]
+        command += [*(["--poll-seconds", str(poll_seconds)] if poll_seconds else []), *flags]
         with (tmp_path / "worker.log").open("a") as log:
             process = subprocess.Popen(command, env=env, stdout=log, stderr=log, text=True)
         started.append(process)

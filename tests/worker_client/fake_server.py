@@ -62,6 +62,8 @@ class FakeServer:
         self.heartbeat_s = heartbeat_s
         self.token = TOKEN
         self.drain = False
+        self.poll_s = 0.2
+        self.holds_claims = False  # a claim waits `wait_seconds` for a job
         self.swallow: list[str] = []  # routes whose next answer is dropped after the work was done
         self.answers: dict[str, list[tuple[int, dict[str, Any], dict[str, str]]]] = {}  # served instead, in order
         self.sent_sheet: bytes | None = None
@@ -117,6 +119,10 @@ class FakeServer:
 
     def answer(self, method: str, path: str, body: dict[str, Any], token: str) -> tuple[int, Any, dict[str, str]]:
         """Status, body and headers of one request."""
+        if self.holds_claims and path == f"{API}/jobs/claim":
+            deadline = time.monotonic() + body["wait_seconds"]
+            while time.monotonic() < deadline and all(job.status != "pending" for job in list(self.jobs.values())):
+                time.sleep(0.02)
         with self.lock:
             self.requests.append(Request(method, path, body, time.monotonic()))
             route = path.removeprefix(API)
@@ -132,7 +138,12 @@ class FakeServer:
 
     def register(self, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
         held = next((job for job in self.jobs.values() if job.status == "running" and not job.fenced), None)
-        paces = {"poll_seconds": 0.2, "heartbeat_seconds": self.heartbeat_s, "lease_seconds": 5, "upload_seconds": 0.1}
+        paces = {
+            "poll_seconds": self.poll_s,
+            "heartbeat_seconds": self.heartbeat_s,
+            "lease_seconds": 5,
+            "upload_seconds": 0.1,
+        }
         held_job = {"job": held.id, "attempt": held.attempt} if held else None
         return 200, {"id": 1, "name": "pc-1", **paces, "held_job": held_job}, {}
 

@@ -94,6 +94,32 @@ def test_an_idle_worker_gives_signs_of_life_and_obeys_a_drain(server, settings):
     assert all(call.body == {"state": "idle"} for call in server.calls("/workers/heartbeat"))
 
 
+def test_an_idle_worker_starts_a_new_job_at_once_where_the_server_holds_its_claim(server, work):
+    server.holds_claims, server.poll_s = True, 60
+    stop, jobs = StopRequests(), []
+
+    def add_late():
+        server.wait_for(lambda: len(server.calls("/jobs/claim")) >= 2)
+        jobs.append(server.add_job())
+        server.wait_for(lambda: jobs[0].status == "completed", 5)
+        stop.drain.set()
+
+    thread = threading.Thread(target=add_late)
+    thread.start()
+    assert work(stop=stop, drain_when_idle=False) == ExitCode.DRAINED
+    thread.join()
+    assert jobs[0].status == "completed"
+    assert server.calls("/workers/heartbeat"), "signs of life bring the server's wish that the worker ends"
+
+
+def test_a_pace_that_the_operator_gave_is_kept(server, work):
+    server.holds_claims = True
+    job, stop = server.add_job(), StopRequests()
+    threading.Thread(target=lambda: (server.wait_for(lambda: job.result), stop.drain.set()), daemon=True).start()
+    work(stop=stop, drain_when_idle=False, poll_seconds=0.3)
+    assert {call.body["wait_seconds"] for call in server.calls("/jobs/claim")} == {0}
+
+
 def test_a_drain_asked_for_in_mid_run_lets_the_job_finish_and_takes_no_other(server, work):
     first, second = server.add_job(steps=20, step_s=0.05), server.add_job()
     server.drain = True

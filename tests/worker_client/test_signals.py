@@ -42,6 +42,14 @@ def test_an_idle_worker_ends_at_the_first_signal(server, start_worker):
     assert process.wait(10) == 0
 
 
+def test_a_worker_whose_claim_the_server_holds_back_ends_within_seconds(server, start_worker):
+    server.holds_claims = True
+    process = start_worker(poll_seconds=None)
+    server.wait_for(lambda: len(server.calls("/workers/heartbeat")) >= 1)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(4) == 0
+
+
 def test_two_workers_on_one_work_folder_are_refused(server, start_worker, tmp_path):
     start_worker()
     server.wait_for(lambda: server.calls("/jobs/claim"))
