@@ -42,6 +42,7 @@ def recover(
     """
     workspace = Workspace.create(work_dir, job_id, number)
     _stop_orphan(workspace, stop_grace_s)
+    workspace.drop_partial_model()
     attempt = Attempt(
         api,
         job_id=job_id,

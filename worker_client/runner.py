@@ -26,6 +26,7 @@ from worker_client.workspace import Workspace
 log = logging.getLogger("worker_client.runner")
 
 STOP_GRACE_S = 30.0
+CANCEL_GRACE_S = 5.0  # nothing of a cancelled attempt is worth waiting for
 LOST_GRACE_S = 20.0  # a zombie must have freed the GPU within 30 s of the first refusal
 DEFAULT_BATCH_SIZE = 16
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
@@ -147,6 +148,7 @@ class JobRunner:
             exit_code, asked = self._supervise(child, attempt)
         finally:
             child.kill()
+            workspace.drop_partial_model()
         return self._judge(child, exit_code, asked, attempt)
 
     def _supervise(self, child: ChildProcess, attempt: Attempt) -> tuple[int, str | None]:
@@ -157,7 +159,7 @@ class JobRunner:
             reason = attempt.stop_reason()
             if reason and not asked:
                 asked = reason
-                deadline = time.monotonic() + self._grace_s(attempt)
+                deadline = time.monotonic() + self._grace_s(attempt, reason)
                 attempt.workspace.request_stop(reason)
                 log.info("Asking the training process to stop: %s.", reason)
             if asked and time.monotonic() > deadline:
@@ -165,8 +167,10 @@ class JobRunner:
                 child.kill()
         return exit_code, asked
 
-    def _grace_s(self, attempt: Attempt) -> float:
-        return min(LOST_GRACE_S, self._stop_grace_s) if attempt.lease.is_over else self._stop_grace_s
+    def _grace_s(self, attempt: Attempt, reason: str) -> float:
+        if attempt.lease.is_over:
+            return min(LOST_GRACE_S, self._stop_grace_s)
+        return min(CANCEL_GRACE_S, self._stop_grace_s) if reason == "cancelled" else self._stop_grace_s
 
     def _judge(self, child: ChildProcess, exit_code: int, asked: str | None, attempt: Attempt) -> Outcome:
         """How the attempt ended, from the child's own word where it left one, else from its exit code."""

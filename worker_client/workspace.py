@@ -6,10 +6,13 @@
 <work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.sqlite3 outcome.json stop child.log child.json
 <work-dir>/claim.json worker.lock               the claim under way; held while a worker runs here
 <models-dir>/run-<id>/                          the finished model: whole or not there
+<models-dir>/.run-<id>.attempt-<n>.partial/     a model that is being written
 """
 
 import json
 import os
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +61,11 @@ class Workspace:
         """The child's first act."""
         return TrainingSpec.from_json(json.loads((self.root / "spec.json").read_text(encoding="utf-8")))
 
+    def drop_partial_model(self) -> None:
+        """Remove what a child that was ended while it wrote the model left beside the finished ones."""
+        with suppress(OSError, ValueError, TypeError):
+            shutil.rmtree(partial_model(self.read_spec()))
+
     def write_outcome(self, outcome: Outcome) -> None:
         """The child's last act."""
         write_json(self.root / "outcome.json", outcome.to_json())
@@ -79,6 +87,11 @@ class Workspace:
         """What the parent asked for, or None. The child looks between steps."""
         path = self.root / "stop"
         return str(json.loads(path.read_text(encoding="utf-8"))["reason"]) if path.exists() else None
+
+
+def partial_model(spec: TrainingSpec) -> Path:
+    """Where an attempt writes its model before it appears: beside it, so that a rename is enough."""
+    return Path(spec.model_dir).with_name(f".run-{spec.run_id}.attempt-{spec.attempt}.partial")
 
 
 def write_json(path: Path, data: dict[str, Any]) -> None:

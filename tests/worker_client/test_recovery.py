@@ -7,10 +7,11 @@ from uuid import uuid4
 
 import psutil
 
+from tests.worker_client.training_factories import make_spec, text_rows
 from worker_client.poller import ExitCode
 from worker_client.protocol import Outcome
 from worker_client.spool import Spool
-from worker_client.workspace import Workspace
+from worker_client.workspace import Workspace, partial_model
 
 
 def test_a_claim_whose_answer_was_lost_brings_the_same_attempt(server, work):
@@ -44,8 +45,20 @@ def test_an_unfinished_attempt_is_released_as_crashed_and_goes_on_as_the_next(se
     leave_behind(job, settings)
     work()
     assert job.releases == ["crashed"]
+    assert len(server.calls("/jobs/1/release")) == 1
     assert job.attempt == 2
     assert job.status == "completed"
+
+
+def test_what_a_crash_left_of_a_model_is_removed(server, settings, work, tmp_path):
+    job = server.add_job()
+    workspace = leave_behind(job, settings)
+    spec = make_spec(tmp_path, text_rows(1), run_id=101, model_dir=str(settings.models_dir / "run-101"))
+    workspace.write_spec(spec)
+    partial_model(spec).mkdir()
+    (partial_model(spec) / "model.safetensors").write_bytes(b"half")
+    work()
+    assert [path.name for path in settings.models_dir.iterdir()] == ["run-101"]
 
 
 def test_lines_and_figures_that_a_crash_left_unsent_arrive(server, settings, work):

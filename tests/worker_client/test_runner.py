@@ -173,6 +173,16 @@ def test_a_child_that_does_not_stop_is_ended_with_all_its_processes(server, sett
     assert not psutil.pid_exists(grandchild) or psutil.Process(grandchild).status() == psutil.STATUS_ZOMBIE
 
 
+def test_a_cancelled_child_that_is_still_loading_is_not_waited_for_long(server, work, monkeypatch):
+    monkeypatch.setattr("worker_client.runner.CANCEL_GRACE_S", 0.3)
+    job = server.add_job(steps=500, step_s=0.05, deaf=1)
+    when_training(server, job, lambda: setattr(job, "cancel_requested", True))
+    began = time.monotonic()
+    work(stop_grace_s=30)
+    assert job.releases == ["cancelled"]
+    assert time.monotonic() - began < 10
+
+
 def test_a_cancel_while_the_sheet_is_fetched_is_obeyed(server, work):
     job = server.add_job()
     job.cancel_requested = True

@@ -158,7 +158,6 @@ def _finish(
         predictions=prepared.task.prediction_table(parts.test, decoded),
         facts=facts,
     )
-    logger.info("The model is in %s", spec.model_dir)
     return Outcome(
         "completed",
         metrics=metrics,

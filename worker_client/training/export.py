@@ -13,6 +13,7 @@ from worker_client.protocol import TrainingSpec
 from worker_client.training.model_card import render
 from worker_client.training.sheets import SheetWriter
 from worker_client.training.task import Table, Task
+from worker_client.workspace import partial_model
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ def export_model(
     facts: see model_card.render. Returns the sha256 of the weights.
     """
     target = Path(spec.model_dir)
-    staging = target.with_name(f".{target.name}.partial")
+    staging = partial_model(spec)
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
     digest = _write_model(staging, model, tokenizer, facts["max_length"])
