@@ -6,16 +6,19 @@ equal, which is less likely than a disk error.
 
 from __future__ import annotations
 
-import unicodedata
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
+from itertools import chain, compress
 from typing import Any
 
+from datasets_app.preview import SplitPlan, preview_of
 from worker_client.formats import TOKEN_CLASSIFICATION, Record, Sheet
 from worker_client.formats.columns import fold
+from worker_client.formats.identifiers import NOTHING, Identifiers, find_identifiers
+from worker_client.formats.joins import Joins, text_of
+from worker_client.formats.split import SplitRows
 
 MAX_ROWS = 1_000
 MAX_NAMES = 50
@@ -27,7 +30,6 @@ PIECES_PER_WORD = 1.5
 SPECIAL_PIECES = 2
 LENGTH_STEPS = (128, 256, 512)
 LONG_WORDS = int((MAX_LENGTH - SPECIAL_PIECES) / PIECES_PER_WORD)
-MIN_SHAPE_LETTERS = 12  # shorter ones are headings: "Art. 1", "Art. 2"
 
 
 @dataclass(frozen=True)
@@ -43,44 +45,17 @@ class ReportedWarning:
     params: dict[str, Any] = field(default_factory=dict)
 
 
-def shape_of(text: str) -> bytes:
-    """The letters of a text without case, accents, digits, punctuation and blanks: equal for near-duplicates."""
-    for encoding, (table, dropped) in _SHAPES.items():
-        try:
-            return text.encode(encoding).translate(table, dropped)
-        except UnicodeEncodeError:
-            continue
-    return text.translate(_LETTERS).encode("latin-1", "xmlcharrefreplace")
-
-
-class _Letters(dict[int, str]):
-    def __missing__(self, code: int) -> str:
-        apart = unicodedata.normalize("NFKD", chr(code).casefold())
-        self[code] = letter = next((c for c in apart if c.isalpha()), "")
-        return letter
-
-
-_LETTERS = _Letters()
-
-
-def _shape_table(encoding: str) -> tuple[bytes, bytes]:
-    """(translation, bytes to drop) of an 8-bit encoding. Portuguese fits in one, where this is ten times as fast."""
-    letters = [_LETTERS[ord(bytes([i]).decode(encoding, "replace"))] for i in range(256)]
-    table = bytes(ord(letter) if letter.isascii() and letter else i for i, letter in enumerate(letters))
-    return table, bytes(i for i, letter in enumerate(letters) if not letter)
-
-
-_SHAPES = {encoding: _shape_table(encoding) for encoding in ("latin-1", "cp1252")}
-
-
 class Survey:
     """Collects facts of one sheet's good rows; `warnings` and `quality` tell them."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: Sheet, plan: SplitPlan | None) -> None:
         self._sheet = sheet
         self._of_tokens = sheet.task_type == TOKEN_CLASSIFICATION
-        self._rows = array("L")
-        self._contents, self._outcomes, self._shapes = array("q"), array("q"), array("q")
+        self._rows, self._outcomes = array("I"), array("q")
+        self._joins = Joins()
+        self._split_rows = SplitRows(self._joins) if plan else None
+        self._plan = plan
+        self._identifiers = {name: _Noted() for name in ("cnj", "cpf", "oab")}
         self._class_rows: defaultdict[str, list[int]] = defaultdict(list)
         self._characters: Counter[int] = Counter()
         self._words: Counter[int] = Counter()
@@ -98,20 +73,21 @@ class Survey:
 
     def add(self, records: Sequence[Record]) -> None:
         """Take a batch of rows in, in sheet order. Whole batches, because a million single calls take seconds."""
+        texts = list(map(text_of, records))
         if self._of_tokens:
-            texts = [" ".join(record.tokens) for record in records]
             words = [len(record.tokens) for record in records]
             self._outcomes.extend(hash(record.tags) for record in records)
             classes = [self._types(record) for record in records]
         else:
-            texts = [record.text for record in records]
-            words = [text.count(" ") + text.count("\n") + 1 for text in texts]
+            words = list(map(_count_words, texts))
             self._outcomes.extend(hash(record.label) for record in records)
             classes = [(record.label,) for record in records]
         self._rows.extend(record.row for record in records)
-        self._contents.extend(map(hash, texts))
-        shapes = map(shape_of, texts)
-        self._shapes.extend(hash(shape) if len(shape) >= MIN_SHAPE_LETTERS else 0 for shape in shapes)
+        found = list(map(find_identifiers, texts))
+        self._joins.add(records, texts, found)
+        if self._split_rows is not None:
+            self._split_rows.add(records)
+        self._note_identifiers(records, found)
         self._characters.update(map(len, texts))
         self._words.update(words)
         self._note_classes(records, classes)
@@ -120,6 +96,13 @@ class Survey:
                 self._long.add(record.row)
             if record.repaired or record.dates or record.formulas or record.group or record.split:
                 self._add_rare_facts(record)
+
+    def _note_identifiers(self, records: Sequence[Record], found: Sequence[Identifiers]) -> None:
+        held = [each is not NOTHING for each in found]
+        for record, each in zip(compress(records, held), compress(found, held), strict=True):
+            for name, count in (("cnj", len(each.cnj)), ("cpf", each.cpf), ("oab", each.oab)):
+                if count:
+                    self._identifiers[name].add(record.row, count)
 
     def _types(self, record: Record) -> tuple[str, ...]:
         self.tags.update(record.tags)
@@ -195,22 +178,17 @@ class Survey:
     def _repeats(self) -> list[ReportedWarning]:
         """Rows after the first of their text; all rows of texts with two outcomes; rows that only look different."""
         duplicate, near, contradictory = _Noted(), _Noted(), _Noted()
-        outcome_of: dict[int, int] = {}
-        content_of: dict[int, int] = {}
-        torn: set[int] = set()
-        for row, content, outcome, shape in zip(self._rows, self._contents, self._outcomes, self._shapes, strict=True):
-            if content in outcome_of:
+        self._joins.likeness.settle()
+        first, family = self._joins.likeness.first, self._joins.likeness.family
+        torn = {one for i, one in enumerate(first) if self._outcomes[i] != self._outcomes[one]}
+        for i, row in enumerate(self._rows):
+            if first[i] != i:
                 duplicate.add(row)
-                if outcome_of[content] != outcome:
-                    torn.add(content)
-            else:
-                outcome_of[content] = outcome
-            if shape and content_of.setdefault(shape, content) != content:
+            if first[i] != family[i]:
                 near.add(row)
-        self._distinct = len(outcome_of)
-        for row, content in zip(self._rows, self._contents, strict=True) if torn else ():
-            if content in torn:
+            if first[i] in torn:
                 contradictory.add(row)
+        self._distinct = len(first) - duplicate.count
         return [
             duplicate.warning("duplicate_text", "rows"),
             contradictory.warning("contradictory_labels", "rows", texts=len(torn)),
@@ -242,6 +220,10 @@ class Survey:
             "distinct_texts": self._distinct,
             "classes": [{"name": n, "count": sizes[n], "share": round(sizes[n] / total, 4)} for n in by_size],
             "groups": len(self._groups),
+            "identifiers": {
+                name: {"count": noted.count, "rows_count": noted.rows_count}
+                for name, noted in self._identifiers.items()
+            },
             "splits": dict(sorted(self._splits.items())),
         }
         if self._of_tokens:
@@ -249,6 +231,8 @@ class Survey:
             told["tokens_outside"] = self.tags["O"]
             told["rows_without_entity"] = self._plain_rows
             told["entity_rows"] = {name: self.class_counts[name] for name in by_size}
+        if self._split_rows is not None and self._plan is not None:
+            told["split"] = preview_of(self._split_rows, self._plan)
         return told
 
     def _beyond(self, max_length: int) -> dict[str, Any]:
@@ -269,15 +253,23 @@ class _Noted:
 
     def __init__(self) -> None:
         self.count = 0
+        self.rows_count = 0
         self.rows: list[int] = []
 
     def add(self, row: int, count: int = 1) -> None:
         self.count += count
+        self.rows_count += 1
         if len(self.rows) < MAX_ROWS:
             self.rows.append(row)
 
     def warning(self, code: str, unit: str, **params: Any) -> ReportedWarning:
         return ReportedWarning(code, self.count, self.rows, {"unit": unit, **params})
+
+
+def _count_words(text: str) -> int:
+    """One more than there are blanks; counting the bytes that are left without them is three times as fast."""
+    encoded = text.encode("latin-1", "replace")
+    return len(encoded) - len(encoded.translate(None, b" \n")) + 1
 
 
 def _distribution(counts: Counter[int]) -> dict[str, float]:

@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from datasets_app.preview import DEFAULT_PLAN, SplitPlan
 from datasets_app.survey import ReportedWarning, Survey
 from worker_client.formats import TEXT_CLASSIFICATION, Limits, Record, RowFault, Sheet, SheetRefused, SheetRequest
 from worker_client.formats.records import DEFAULT_LIMITS, no_rows, reading
@@ -65,9 +66,14 @@ class DatasetReport:
 
 
 def check_sheet(
-    path: Path, request: SheetRequest, *, repair_bio: bool = False, limits: Limits = DEFAULT_LIMITS
+    path: Path,
+    request: SheetRequest,
+    *,
+    repair_bio: bool = False,
+    limits: Limits = DEFAULT_LIMITS,
+    plan: SplitPlan | None = DEFAULT_PLAN,
 ) -> DatasetReport:
-    """Read the sheet once and judge it.
+    """Read the sheet once and judge it. plan: of the split preview in `quality`; None leaves it out.
 
     Raises SheetRefused where the whole file is refused, no_rows and too_few_classes among others; the last only when
     no row is at fault, since mending a row may bring the missing class. ValueError for an unknown task_type.
@@ -75,7 +81,7 @@ def check_sheet(
     errors: list[ReportedError] = []
     error_count = 0
     with reading(path, request, repair_bio=repair_bio, limits=limits) as (sheet, records):
-        survey = Survey(sheet)
+        survey = Survey(sheet, plan)
         while batch := list(islice(records, BATCH_ROWS)):
             survey.add([item for item in batch if isinstance(item, Record)])
             faults = [item for item in batch if isinstance(item, RowFault)]

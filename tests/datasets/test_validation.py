@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 
-from datasets_app.survey import shape_of
 from datasets_app.validation import DatasetReport, ReportedWarning, check_sheet
 from tests.sheet_factories import text_sheet, token_sheet, write_sheet
 from worker_client.formats import SheetRefused, SheetRequest
@@ -138,24 +137,6 @@ def test_texts_that_differ_by_case_accents_digits_and_signs_are_near_duplicates(
     report = check(tmp_path, rows)
     assert counted(report, "near_duplicate") == (1, [19])
     assert warning(report, "duplicate_text") is None
-
-
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("ação nº 1", "ACAO N° 22"),
-        ("“aspas” – traço…", "aspas - traco"),
-        ("\u0645\u0631\u062d\u0628\u0627 ação", "\u0645\u0631\u062d\u0628\u0627, ACAO!"),
-        ("æ ªº ß", "Æ – ao s \u2212"),
-    ],
-)
-def test_the_shape_of_a_text_is_the_same_in_every_encoding(one: str, other: str) -> None:
-    assert shape_of(one).replace(b"no", b"n") == shape_of(other).replace(b"no", b"n")
-
-
-def test_different_letters_have_different_shapes() -> None:
-    texts = ["ação", "acto", "“ação” b", "\u0645\u0631", "\u0631\u0645", "日本", "本日"]
-    assert len({shape_of(text) for text in texts}) == len(texts)
 
 
 def test_long_texts_are_estimated_by_their_words(tmp_path: Path) -> None:

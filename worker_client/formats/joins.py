@@ -26,9 +26,11 @@ class Joins:
         self.large_families = 0
         self.large_rows = 0
 
-    def add(self, records: Sequence[Record], found: Sequence[Identifiers] | None = None) -> None:
-        """found: what the texts hold, where that is known already."""
-        texts = [text_of(record) for record in records]
+    def add(
+        self, records: Sequence[Record], texts: Sequence[str] = (), found: Sequence[Identifiers] | None = None
+    ) -> None:
+        """texts: text_of each record, and found: what they hold, where that is known already."""
+        texts = texts or [text_of(record) for record in records]
         numbers = [each.cnj for each in found] if found is not None else [cnj_numbers(text) for text in texts]
         start = len(self._groups)
         self.likeness.add(texts)

@@ -65,6 +65,11 @@ class SplitRows:
     def __len__(self) -> int:
         return len(self.kind)
 
+    @property
+    def is_given(self) -> bool:
+        """Whether any row names its part: then all are used as given."""
+        return max(self.given, default=-1) >= 0
+
     def add(self, records: Sequence[Record]) -> None:
         for record in records:
             self._prints += _fingerprint(record)
@@ -85,7 +90,7 @@ class SplitRows:
         """The part of each row."""
         if not 0 < train_share <= 1:
             raise ValueError(f"train_share must be above 0 and at most 1, not {train_share!r}")
-        if max(self.given, default=-1) >= 0:
+        if self.is_given:
             return bytearray(max(part, TRAIN) for part in self.given)
         side = self._share_out(self.joins.units(), train_share, seed)
         # Near-duplicates may be too many to be kept together and still leave rows for each part.
