@@ -5,6 +5,8 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
+from config.display import parameter
+
 TRUE_WORDS = frozenset({"true", "1", "on", "yes"})
 FALSE_WORDS = frozenset({"false", "0", "off", "no"})
 
@@ -39,10 +41,10 @@ class Number:
         return self.check(number)
 
     def _range(self) -> str:
-        limits = {"low": self.low, "high": self.high}
+        limits = {"low": parameter(self.low), "high": parameter(self.high)}
         if self.above:
-            return _("Enter a number above %(low)g and at most %(high)g.") % limits
-        return _("Enter a number between %(low)g and %(high)g.") % limits
+            return _("Enter a number above %(low)s and at most %(high)s.") % limits
+        return _("Enter a number between %(low)s and %(high)s.") % limits
 
 
 @dataclass(frozen=True)

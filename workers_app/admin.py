@@ -72,7 +72,9 @@ class WorkerAdmin(TokenPages):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         """Only what was edited: the other columns belong to the heartbeats that come in meanwhile."""
-        obj.save(update_fields=form.changed_data)
+        if "draining" in form.changed_data:
+            services.set_draining(worker=obj, draining=obj.draining)
+        obj.save(update_fields=[name for name in form.changed_data if name != "draining"])
 
     def rotate_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask, then replace the token and show the new one."""
@@ -131,8 +133,7 @@ class WorkerAdmin(TokenPages):
     def drain(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:
         """They are told with their next call."""
         for worker in workers:
-            worker.draining = True
-            worker.save(update_fields=["draining"])
+            services.set_draining(worker=worker, draining=True)
             self.log_change(request, worker, _("Takes no new run."))
         text = ngettext(
             "%(count)d worker finishes its run and takes no other.",
@@ -238,7 +239,7 @@ class ApiTokenAdmin(TokenPages):
         return question
 
     def _revoke(self, request: HttpRequest, token: ApiToken) -> None:
-        if services.revoke_api_tokens(prefix=token.token_prefix):
+        if services.revoke_api_token(token=token):
             self.log_change(request, token, _("Revoked."))
             self.message_user(request, _("Token %(token)s revoked.") % {"token": token}, messages.SUCCESS)
         else:

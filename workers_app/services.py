@@ -41,6 +41,12 @@ def set_enabled(*, worker: Worker, enabled: bool) -> None:
     worker.save(update_fields=["enabled"])
 
 
+def set_draining(*, worker: Worker, draining: bool) -> None:
+    """Let a worker finish its run and take no other, or take runs again; it is told with its next call."""
+    worker.draining = draining
+    worker.save(update_fields=["draining"])
+
+
 def record_machine(*, worker: Worker, facts: dict[str, Any], now: datetime) -> None:
     """Keep what the worker says of its machine at registration. `facts` is validated by the serializer."""
     worker.hostname = facts.get("hostname", "")
@@ -71,6 +77,11 @@ def revoke_api_tokens(*, prefix: str) -> int:
         return 0
     meant = Q(token_prefix__startswith=prefix) | Q(token_sha256=token_sha256(prefix))
     return ApiToken.objects.filter(meant, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def revoke_api_token(*, token: ApiToken) -> bool:
+    """Revoke this one token, whatever its prefix; False when it had been revoked before."""
+    return bool(ApiToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()))
 
 
 def note_token_use(*, token: ApiToken, now: datetime) -> None:

@@ -214,6 +214,15 @@ def test_the_list_takes_the_same_number_of_queries_for_many_datasets() -> None:
     assert query_count(client, LIST) == few
 
 
+def test_the_page_takes_the_same_number_of_queries_for_many_runs() -> None:
+    client, dataset = signed_in(), make_dataset()
+    make_run(dataset)
+    few = query_count(client, page_of(dataset))
+    for _number in range(4):
+        make_run(dataset)
+    assert query_count(client, page_of(dataset)) == few
+
+
 @pytest.mark.parametrize(
     ("warning", "sentence"),
     [

@@ -87,7 +87,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("epochs", "2,5", "Informe um número inteiro."),
         ("epochs", "1e999", "Informe um número"),
         ("epochs", "", "Este campo é obrigatório"),
-        ("train_split", "0.99", "Informe um número entre 0.1 e 0.98."),
+        ("train_split", "0.99", "Informe um número entre 0,1 e 0,98."),
         ("lr_scheduler", "quadratic", "Faça uma escolha válida"),
         ("base_model", "somebody/else", "Faça uma escolha válida"),
         ("dataset", "999", "Faça uma escolha válida"),

@@ -95,3 +95,14 @@ def test_a_token_is_neither_edited_nor_deleted() -> None:
     assert (
         row.token_sha256 not in client.get(reverse("admin:workers_app_apitoken_change", args=[row.pk])).content.decode()
     )
+
+
+def test_revoking_one_token_spares_another_of_the_same_prefix() -> None:
+    make_api_token(), make_api_token()
+    ApiToken.objects.update(token_prefix="btp_alike")
+    chosen, spared = ApiToken.objects.order_by("pk")
+    signed_in().post(LIST, {"action": "revoke", "_selected_action": [chosen.pk], "confirmed": "yes"})
+    assert [token.revoked_at is None for token in (ApiToken.objects.get(pk=t.pk) for t in (chosen, spared))] == [
+        False,
+        True,
+    ]
