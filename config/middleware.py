@@ -1,9 +1,11 @@
-"""Two habits of every request: one trailing slash is tolerated on API paths, and a database that is away is a 503."""
+"""Habits of every request: API paths tolerate one trailing slash and speak UTC; a database that is away is a 503."""
 
 from collections.abc import Callable
+from datetime import UTC
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 API_PREFIX = "/bert-training/api"
@@ -25,6 +27,19 @@ class TolerateTrailingSlash:
             request.path_info = request.path_info[:-1]
             request.path = request.path[:-1]
         return self.get_response(request)
+
+
+class ApiSpeaksUtc:
+    """Times of the API are UTC, whatever TIME_ZONE people read their pages in."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if not request.path_info.startswith(API_PREFIX):
+            return self.get_response(request)
+        with timezone.override(UTC):
+            return self.get_response(request)
 
 
 class DatabaseAway:

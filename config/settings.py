@@ -1,5 +1,6 @@
 """All settings of the server, read from the environment (and from `.env` beside manage.py). See .env.example."""
 
+from contextlib import suppress
 from pathlib import Path
 
 import environ
@@ -44,6 +45,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.middleware.TolerateTrailingSlash",
+    "config.middleware.ApiSpeaksUtc",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -123,6 +125,8 @@ USE_TZ = True
 
 STATIC_URL = "static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
+with suppress(OSError):  # WhiteNoise complains of a folder that is not there; a read-only installation has it built
+    STATIC_ROOT.mkdir(exist_ok=True)
 MEDIA_ROOT = Path(env.str("MEDIA_ROOT", default=str(BASE_DIR / "var" / "media")))
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},

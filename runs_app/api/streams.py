@@ -5,12 +5,14 @@ import json
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC
 from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
@@ -116,6 +118,7 @@ async def _events(run_id: int, after: int) -> AsyncIterator[str]:
         await asyncio.sleep(POLL_S)
 
 
+@timezone.override(UTC)  # it runs in a thread of its own, out of the middleware's reach
 def _news(run_id: int, seen: _Seen) -> list[str]:
     """What happened since the last look, as frames. Gives its connection back: viewers must not hold the pool."""
     try:

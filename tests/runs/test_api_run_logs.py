@@ -39,7 +39,7 @@ def test_the_lines_come_as_a_page(api: APIClient) -> None:
     assert body.keys() == {"results", "next_after"}
     assert body["results"][0] == {
         "id": first,
-        "timestamp": "2026-03-02T08:00:00-04:00",
+        "timestamp": "2026-03-02T12:00:00Z",
         "level": "INFO",
         "message": "line 1",
         "attempt": 1,

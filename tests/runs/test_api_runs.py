@@ -267,8 +267,8 @@ def test_metrics_come_in_order_of_step_whatever_order_they_were_sent_in(api: API
     assert api.get(f"{API}/runs/{job.run_id}/metrics").json() == {
         "run": job.run_id,
         "results": [
-            {**points[1], "created_at": "2026-03-02T08:00:00-04:00"},
-            {**points[0], "created_at": "2026-03-02T08:00:00-04:00"},
+            {**points[1], "created_at": "2026-03-02T12:00:00Z"},
+            {**points[0], "created_at": "2026-03-02T12:00:00Z"},
         ],
     }
 
