@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Literal
 
 from packaging.specifiers import SpecifierSet
@@ -23,7 +24,8 @@ LIBRARIES = {
     "nvidia-ml-py": ">=13",
     "numpy": ">=2.2",
     "openpyxl": ">=3.1.5,<3.2",
-    "pandas": ">=2.3",
+    "packaging": ">=24",
+    "psutil": ">=7",
     "requests": ">=2.34,<3",
     "safetensors": ">=0.8",
     "scikit-learn": ">=1.7,<2",
@@ -32,6 +34,7 @@ LIBRARIES = {
     "transformers": ">=5.17,<6",
     "urllib3": ">=2.8,<3",
 }
+INSTALL = "pip install --upgrade 'bert-training[worker]'"
 NEEDED_BYTES = 3 * 10**9  # a base model, two checkpoints of it with optimizer state, the finished model
 COMFORTABLE_BYTES = 20 * 10**9
 MAX_SKEW_S = 60.0
@@ -80,7 +83,8 @@ def check_server(settings: WorkerSettings) -> Iterator[Finding]:
         yield Finding("ok", "server", f"{settings.api_url} answers")
         yield Finding("fail", "token", f"refused ({error}). Is it a worker's own, and is the worker enabled?")
     except ApiError as error:
-        yield Finding("fail", "server", f"{settings.api_url}: {error}")
+        text = f"{settings.api_url}: {error}. Is --api-url right, does the server run, does the network let it through?"
+        yield Finding("fail", "server", text)
 
 
 def _clock(server_time: str) -> Finding:
@@ -96,14 +100,22 @@ def _clock(server_time: str) -> Finding:
 
 
 def check_disk(settings: WorkerSettings) -> Iterator[Finding]:
-    """Free space where models and work lie."""
+    """Whether models and work can be written where they are to lie, and the free space there."""
     for subject, folder in (("models-dir", settings.models_dir), ("work-dir", settings.work_dir)):
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        free = shutil.disk_usage(existing).free
-        level: Literal["ok", "note", "fail"] = (
-            "fail" if free < NEEDED_BYTES else "note" if free < COMFORTABLE_BYTES else "ok"
-        )
-        yield Finding(level, subject, f"{folder}: {free / 1e9:.0f} GB free (a large model needs about 20)")
+        try:
+            with TemporaryFile(dir=existing):
+                yield _space(subject, folder, shutil.disk_usage(existing).free)
+        except OSError as error:
+            text = f"{folder}: {existing} cannot be written ({error.strerror}); name another folder by --{subject}"
+            yield Finding("fail", subject, text)
+
+
+def _space(subject: str, folder: Path, free: int) -> Finding:
+    text = f"{folder}: {free / 1e9:.0f} GB free (a large model needs about 20)"
+    if free < NEEDED_BYTES:
+        return Finding("fail", subject, f"{text}; free at least 3 GB, or name a folder on another disk")
+    return Finding("note" if free < COMFORTABLE_BYTES else "ok", subject, text)
 
 
 def check_libraries(settings: WorkerSettings) -> Iterator[Finding]:
@@ -111,9 +123,9 @@ def check_libraries(settings: WorkerSettings) -> Iterator[Finding]:
     for name, wanted in LIBRARIES.items():
         present = hardware.installed_version(name)
         if not present:
-            yield Finding("fail", name, f"is not installed (wanted {wanted})")
+            yield Finding("fail", name, f"is not installed (wanted {wanted}): {INSTALL}")
         elif not SpecifierSet(wanted).contains(present, prereleases=True):
-            yield Finding("fail", name, f"{present} is not in the range {wanted}")
+            yield Finding("fail", name, f"{present} is not in the range {wanted}: {INSTALL}")
         else:
             yield Finding("ok", name, present)
 
@@ -139,14 +151,16 @@ def _torch(device: str, *, has_gpu: bool) -> Finding:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return Finding("fail", "torch", f"did not load within {TORCH_TIMEOUT_S} s")
+        return Finding("fail", "torch", f"did not load within {TORCH_TIMEOUT_S} s; install it again: {INSTALL}")
     if probe.returncode != 0:
-        return Finding("fail", "torch", f"cannot be loaded: {(probe.stderr.strip().splitlines() or ['no reason'])[-1]}")
+        last_line = (probe.stderr.strip().splitlines() or ["no reason"])[-1]
+        return Finding("fail", "torch", f"cannot be loaded: {last_line}. Install it again: {INSTALL}")
     version, cuda, usable = probe.stdout.split()
     if usable == "True":
         return Finding("ok", "torch", f"{version} uses the GPU (CUDA {cuda})")
     if device.startswith("cuda"):
-        return Finding("fail", "torch", f"{version} (CUDA {cuda}) sees no GPU, and --device is {device}")
+        text = f"{version} (CUDA {cuda}) sees no GPU: install its CUDA build and the driver, or drop --device {device}"
+        return Finding("fail", "torch", text)
     if has_gpu:
         return Finding("note", "torch", f"{version} (CUDA {cuda}) does not see the GPU: install a CUDA build of torch")
     return Finding("ok", "torch", f"{version} on the CPU")
@@ -155,7 +169,7 @@ def _torch(device: str, *, has_gpu: bool) -> Finding:
 def check_base_models(settings: WorkerSettings) -> Iterator[Finding]:
     """What a job could start from without the hub."""
     if settings.base_models_dir and not Path(settings.base_models_dir).is_dir():
-        yield Finding("fail", "base models", f"--base-models-dir {settings.base_models_dir} is not a folder")
+        yield Finding("fail", "base models", f"--base-models-dir {settings.base_models_dir} is not a folder; create it or drop the flag")
     names = ", ".join(BaseModels.of(settings).names())
     rest = "no others: --offline" if settings.offline else "others come from the hub when a job needs them"
     yield Finding("ok", "base models", f"here: {names}; {rest}")
