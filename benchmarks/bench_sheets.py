@@ -18,6 +18,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from xml.sax.saxutils import escape
 
@@ -71,18 +72,20 @@ WORDS = [
     "juízo",
     "§ 2º",
 ]
+STEMS = ["pro", "cess", "recor", "jul", "apel", "sent", "con", "trib", "exe", "cut", "pen", "hor", "dem", "and", "liq"]
+STEMS += ["aver", "bam", "fisc", "vot", "quit", "imp", "ugn", "lit", "isp", "est", "ator", "med", "ida", "oner", "vig"]
+ENDINGS = ["ção", "mente", "ado", "idade", "ar", "ência", "ório", "os", "al", "ível", "amento", "ante"]
 LABELS = ["procedente", "improcedente", "extinto", "acordo"]
 
 
 def texts(rows: int, seed: int) -> Iterator[tuple[str, str]]:
     """Rows of about 400 characters: a few frequent words and many rare ones, as in real text."""
     rng = random.Random(seed)
-    vocabulary = WORDS + [f"{rng.choice(WORDS)}{chr(97 + i % 26)}{chr(97 + i // 26 % 26)}ção" for i in range(3_000)]
-    weights = [1 / (i + 1) for i in range(len(vocabulary))]
-    pool = rng.choices(vocabulary, weights, k=200_000)
+    vocabulary = WORDS + [f"{rng.choice(STEMS)}{rng.choice(STEMS)}{rng.choice(ENDINGS)}" for _ in range(5_000)]
+    # Summed once: every text is drawn anew, since passages of one long text would all be near-duplicates.
+    weights = list(accumulate(1 / (i + 1) for i in range(len(vocabulary))))
     for _ in range(rows):
-        start = rng.randrange(len(pool) - 100)
-        text = " ".join(pool[start : start + 100])[: rng.randint(360, 440)]
+        text = " ".join(rng.choices(vocabulary, cum_weights=weights, k=70))[: rng.randint(360, 440)]
         yield text + rng.choice(["", "", "", " & outros", "\nIntime-se."]), rng.choice(LABELS)
 
 

@@ -28,6 +28,11 @@ def refusal_sentence(code: str, params: dict[str, Any]) -> str:
             "wanted": facts.get("wanted", ""),
             "sheets": facts.get("sheets", ""),
         }
+    if code == "missing_columns" and params.get("header_row"):
+        return _(
+            "Column not found: %(missing)s. Columns read: %(found)s. Row %(row)s looks like the header: delete the rows "
+            "above it."
+        ) % {"missing": facts.get("missing", ""), "found": facts.get("found", ""), "row": facts["header_row"]}
     if code == "missing_columns":
         return _("Column not found: %(missing)s. Columns read: %(found)s. Rename a column, or say which one it is.") % {
             "missing": facts.get("missing", ""),
@@ -56,6 +61,22 @@ def row_sentence(code: str, row: int, column: str, params: dict[str, Any]) -> st
         "error_cell": _("Row %(row)d, column %(column)s: the cell shows an Excel error. Correct its formula or value."),
         "unknown_split": _("Row %(row)d, column %(column)s: use train, validation or test, or leave the cell empty."),
     }
+    if code in ("empty_text", "empty_label") and "merged" in where:
+        return (
+            _(
+                "Row %(row)d, column %(column)s: the cell is part of the merged range %(merged)s, of which only the "
+                "first cell holds a value. Unmerge it and fill in every row."
+            )
+            % where
+        )
+    if code in ("empty_text", "empty_label") and "formula" in where:
+        return (
+            _(
+                "Row %(row)d, column %(column)s: the formula was saved without its result. Open the workbook in Excel, "
+                "save it again, or paste the values."
+            )
+            % where
+        )
     if code in sentences:
         return sentences[code] % where
     if code == "length_mismatch":

@@ -16,6 +16,7 @@ from typing import Any
 from datasets_app.preview import SplitPlan, preview_of
 from worker_client.formats import TOKEN_CLASSIFICATION, Record, Sheet
 from worker_client.formats.columns import fold
+from worker_client.formats.faces import NUMBER
 from worker_client.formats.identifiers import NOTHING, Identifiers, find_identifiers
 from worker_client.formats.joins import Joins, text_of
 from worker_client.formats.split import SplitRows
@@ -142,7 +143,10 @@ class Survey:
             *self._repeats(),
             self._long_text(),
             *(self._noted[code].warning(code, unit) for code, unit in UNITS.items()),
+            self._number_labels(),
+            self._shared_cases(),
             self._extra_columns(),
+            *self._about_the_sheet(),
         ]
         return [warning for warning in found if warning.count]
 
@@ -200,6 +204,25 @@ class Survey:
         return self._long.warning(
             "long_text", "rows", max_length=MAX_LENGTH, share=share, basis="words", pieces_per_word=PIECES_PER_WORD
         )
+
+    def _number_labels(self) -> ReportedWarning:
+        """Labels that are numbers: often the codes of a list that stands elsewhere, or a column that was not meant."""
+        numbers = [] if self._of_tokens else sorted(name for name in self.class_counts if NUMBER.fullmatch(name))
+        return self._of_classes("number_label", numbers, classes=numbers[:MAX_NAMES])
+
+    def _shared_cases(self) -> ReportedWarning:
+        """Rows that share a case number where no column names groups: a random split would put a case on both sides."""
+        shared, noted = self._joins.shared_cases(), _Noted()
+        for place in shared:
+            noted.add(self._rows[place])
+        return noted.warning("shared_case", "rows")
+
+    def _about_the_sheet(self) -> list[ReportedWarning]:
+        hidden, header = self._sheet.hidden_sheets, self._sheet.header_row
+        return [
+            ReportedWarning("hidden_sheet", len(hidden), [], {"unit": "sheets", "sheets": hidden[:MAX_NAMES]}),
+            ReportedWarning("late_header", int(header > 1), [header], {"unit": "rows"}),
+        ]
 
     def _extra_columns(self) -> ReportedWarning:
         extra = self._sheet.extra_columns

@@ -15,12 +15,14 @@ from typing import Any
 from datasets_app.preview import DEFAULT_PLAN, SplitPlan
 from datasets_app.survey import ReportedWarning, Survey
 from worker_client.formats import TEXT_CLASSIFICATION, Limits, Record, RowFault, Sheet, SheetRefused, SheetRequest
-from worker_client.formats.records import DEFAULT_LIMITS, no_rows, reading
+from worker_client.formats.cells import column_letters
+from worker_client.formats.records import DEFAULT_LIMITS, merged_ranges, no_rows, reading
 
 __all__ = ["MAX_ERRORS", "DatasetReport", "ReportedError", "ReportedWarning", "check_sheet"]
 
 MAX_ERRORS = 1_000
 BATCH_ROWS = 1_000
+MAX_MERGED_ROWS = 1_000  # of one merged range
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def check_sheet(
             faults = [item for item in batch if isinstance(item, RowFault)]
             error_count += len(faults)
             errors += [_reported(sheet, fault) for fault in faults[: MAX_ERRORS - len(errors)]]
+    _note_merged(path, sheet, errors, limits)
     if not error_count:
         _refuse_unusable(sheet, survey)
     return DatasetReport(
@@ -105,6 +108,20 @@ def check_sheet(
 
 def _reported(sheet: Sheet, fault: RowFault) -> ReportedError:
     return ReportedError(sheet.name, fault.row, fault.column, fault.code, fault.params, fault.value)
+
+
+def _note_merged(path: Path, sheet: Sheet, errors: list[ReportedError], limits: Limits) -> None:
+    """An empty cell inside a merged range looks full in Excel: say so in its params."""
+    empty = [error for error in errors if error.code in ("empty_text", "empty_label")]
+    merged = merged_ranges(path, sheet.name, limits) if empty else []
+    owners = {
+        (column_letters(found.left), row): found
+        for found in merged
+        for row in range(found.top, min(found.bottom, found.top + MAX_MERGED_ROWS) + 1)
+    }
+    for error in empty:
+        if (error.column, error.row) in owners:
+            error.params["merged"] = str(owners[error.column, error.row])
 
 
 def _refuse_unusable(sheet: Sheet, survey: Survey) -> None:

@@ -53,6 +53,14 @@ class Joins:
         rows = array("I", compress(range(len(self._groups)), self._groups))
         return rows, array("q", compress(self._groups, self._groups))
 
+    def shared_cases(self) -> list[int]:
+        """The rows, in order, that name a case which another row names too; none where a column names groups."""
+        if self.basis != "cnj":
+            return []
+        named = set(zip(self._case_rows, self._cases, strict=True))  # a text may repeat a number
+        rows_of = Counter(case for _, case in named)
+        return sorted({row for row, case in named if rows_of[case] > 1})
+
     def units(self, *, alike: bool = True) -> array[int]:
         """Per row the first row of its unit. alike: with near-duplicates, except families too large to keep whole."""
         self.likeness.settle()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
-from worker_client.formats.cells import CellMaker, Row, column_letters
+from worker_client.formats.cells import COLUMNS, CellMaker, Row, column_letters
 from worker_client.formats.columns import Match, fold, match_header
 from worker_client.formats.container import Package
 from worker_client.formats.judge import Judge, face
@@ -17,6 +20,11 @@ from worker_client.formats.workbook import SheetEntry, Workbook, read_workbook
 
 DEFAULT_LIMITS = Limits()
 ANY_SHEET = SheetRequest()
+
+TITLE_ROWS = 20  # looked through for a header below a title
+MERGE_TAG = re.compile(rb'<(?:\w+:)?mergeCell [^<>]{0,80}?ref="([A-Z]{1,3})([0-9]{1,7}):([A-Z]{1,3})([0-9]{1,7})"')
+MERGE_TAG_BYTES = 160
+MAX_MERGED = 10_000
 
 Header = dict[int, str]  # column -> header as written; blank ones are left out
 
@@ -43,6 +51,18 @@ def read_records(
     request = SheetRequest(task_type, sheet, columns)
     with reading(path, request, repair_bio=repair_bio, limits=limits) as (_, records):
         yield from records
+
+
+class Merged(NamedTuple):
+    """A merged range; only its first cell holds a value."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+
+    def __str__(self) -> str:
+        return f"{column_letters(self.left)}{self.top}:{column_letters(self.right)}{self.bottom}"
 
 
 @contextmanager
@@ -74,12 +94,14 @@ def _choose(
             match = match_header(header, request)
         except SheetRefused as refusal:
             refusal.params["sheet"] = entry.name
+            refusal.params["header_row"] = _later_header(rows, request) if refusal.code == "missing_columns" else 0
             if refusal.code != "missing_columns":
                 raise
             refusals.append(refusal)
             continue
         judge = Judge(header, match, repair_bio)
-        return _describe(entry.name, number, header, match), _records(rows, judge, limits)
+        hidden = [other.name for other in workbook.sheets if not other.visible and other is not entry]
+        return _describe(entry.name, number, header, match, hidden), _records(rows, judge, limits)
     if not refusals:
         raise no_rows()
     raise min(refusals, key=lambda refusal: len(refusal.params["missing"]))
@@ -110,6 +132,38 @@ def _header(rows: Iterator[Row]) -> tuple[int, Header]:
     return 0, {}
 
 
+def _later_header(rows: Iterator[Row], request: SheetRequest) -> int:
+    """The row among the next ones that would do as a header, below a title; 0 when there is none."""
+    for number, cells in islice(rows, TITLE_ROWS):
+        try:
+            match_header({column: text for column, cell in cells.items() if (text := face(cell))}, request)
+        except SheetRefused:
+            continue
+        return number
+    return 0
+
+
+def merged_ranges(path: Path, sheet: str, limits: Limits = DEFAULT_LIMITS) -> list[Merged]:
+    """The first 10,000 merged ranges of a sheet that was read already. Raises SheetRefused."""
+    with path.open("rb") as stream:
+        package = Package(stream, limits)
+        part = next(entry.part for entry in read_workbook(package).sheets if entry.name == sheet)
+        found: list[Merged] = []
+        tail = b""
+        for chunk in package.chunks(part):
+            # A tag may lie across two chunks; none of this kind is longer than what is kept.
+            text = tail + chunk
+            found += [Merged(*_corner(*corners[:2]), *_corner(*corners[2:])) for corners in MERGE_TAG.findall(text)]
+            tail = text[-MERGE_TAG_BYTES:] if b"<" in text[-MERGE_TAG_BYTES:] else b""
+            if len(found) > MAX_MERGED:
+                break
+        return list(dict.fromkeys(found))[:MAX_MERGED]
+
+
+def _corner(letters: bytes, row: bytes) -> tuple[int, int]:
+    return COLUMNS[letters.decode()], int(row)
+
+
 def _records(rows: Iterator[Row], judge: Judge, limits: Limits) -> Iterator[Record | RowFault]:
     count = 0
     for number, cells in rows:
@@ -121,7 +175,7 @@ def _records(rows: Iterator[Row], judge: Judge, limits: Limits) -> Iterator[Reco
             yield from judged
 
 
-def _describe(name: str, number: int, header: Header, match: Match) -> Sheet:
+def _describe(name: str, number: int, header: Header, match: Match, hidden: list[str]) -> Sheet:
     used = set(match.columns.values())
     return Sheet(
         name=name,
@@ -130,6 +184,7 @@ def _describe(name: str, number: int, header: Header, match: Match) -> Sheet:
         extra_columns=[header[column] for column in sorted(header) if column not in used],
         letters={role: column_letters(column) for role, column in match.columns.items()},
         header_row=number,
+        hidden_sheets=hidden,
     )
 
 

@@ -98,6 +98,7 @@ class Sheet:
 
     columns: role -> header as written, trimmed. letters: role -> Excel's column letters.
     extra_columns: headers that nothing uses, in sheet order. header_row: its number in the sheet.
+    hidden_sheets: names of those that a person does not see and that were not asked for.
     """
 
     name: str
@@ -106,3 +107,4 @@ class Sheet:
     extra_columns: list[str]
     letters: dict[str, str]
     header_row: int
+    hidden_sheets: list[str] = field(default_factory=list)
