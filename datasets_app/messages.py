@@ -30,8 +30,8 @@ def refusal_sentence(code: str, params: dict[str, Any]) -> str:
         }
     if code == "missing_columns" and params.get("header_row"):
         return _(
-            "Column not found: %(missing)s. Columns read: %(found)s. Row %(row)s looks like the header: delete the rows "
-            "above it."
+            "Column not found: %(missing)s. Columns read: %(found)s. Row %(row)s looks like the header: delete the "
+            "rows above it."
         ) % {"missing": facts.get("missing", ""), "found": facts.get("found", ""), "row": facts["header_row"]}
     if code == "missing_columns":
         return _("Column not found: %(missing)s. Columns read: %(found)s. Rename a column, or say which one it is.") % {

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import subprocess
+import sys
+from functools import cache
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -11,7 +14,8 @@ from datasets_app.checking import ChildLimits, check_file
 from datasets_app.validation import DatasetReport
 from worker_client.formats import SheetRefused, SheetRequest
 
-CORPUS = Path(__file__).parent.parent / "data" / "nasty"
+ROOT = Path(__file__).parent.parent.parent
+CORPUS = ROOT / "tests" / "data" / "nasty"
 # Processor seconds and address space of the whole child, an empty interpreter (about 30 MiB) included.
 TIGHT = ChildLimits(memory_bytes=180 << 20, cpu_s=2, wall_s=60)
 
@@ -41,6 +45,47 @@ def test_a_file_of_the_corpus_ends_as_its_manifest_says(case: dict[str, str]) ->
     else:
         assert {error.code for error in report.errors} <= set(case["reason"].split("|"))
         assert {error.row for error in report.errors} == {int(row) for row in case["error_rows"].split()}
+
+
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from datasets_app.checking import check_sheet
+from worker_client.formats import SheetRefused, SheetRequest
+if sys.argv[1:]:
+    path, task, sheet, repair = sys.argv[1:]
+    try:
+        check_sheet(Path(path), SheetRequest(task, sheet or None), repair_bio=repair == "1")
+    except SheetRefused:
+        pass
+used = resource.getrusage(resource.RUSAGE_SELF)
+print(used.ru_maxrss / 1024, used.ru_utime + used.ru_stime)
+"""
+MAX_GROWTH_MIB, MAX_CPU_S = 150, 2
+
+
+def cost(*arguments: str) -> tuple[float, float]:
+    """The highest resident size in MiB and the processor seconds of a child that judges a file, or does nothing."""
+    # A child inherits the peak of the process that forks it: a small one in between keeps pytest's out of it.
+    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-E", "-S", "-c", MEASURED, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60)
+    peak, seconds = map(float, done.stdout.split())
+    return peak, seconds
+
+
+@cache
+def empty_child() -> float:
+    return cost()[0]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+@pytest.mark.parametrize("case", CASES, ids=lambda case: "-".join(filter(None, (case["file"], case["params"]))))
+def test_a_file_of_the_corpus_costs_little_time_and_memory(case: dict[str, str]) -> None:
+    params = dict(parse_qsl(case["params"]))
+    file = str(CORPUS / case["file"])
+    peak, seconds = cost(file, case["task"], params.get("sheet", ""), params.get("repair_bio", ""))
+    assert peak - empty_child() < MAX_GROWTH_MIB
+    assert seconds < MAX_CPU_S
 
 
 def test_the_corpus_is_complete() -> None:
