@@ -75,16 +75,8 @@ def _work(settings: WorkerSettings, command: Sequence[str] | None) -> int:
 
 
 def _predict(args: list[str]) -> int:
-    """Predict in a child, so that this process never loads torch; its output and exit code are passed through."""
-    parser = _parser("predict", "Predict the rows of a sheet with a trained model, offline.")
-    parser.add_argument("--model", type=Path, required=True, help="folder of a trained model, <models-dir>/run-<id>")
-    parser.add_argument("--input", type=Path, required=True, help="sheet to read (.xlsx)")
-    parser.add_argument("--output", type=Path, required=True, help="sheet to write (.xlsx)")
-    parser.add_argument("--batch-size", help="texts at a time")
-    parser.add_argument("--device", help="auto, cpu, cuda or cuda:N")
-    given = vars(parser.parse_args(args))
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
-    command = [sys.executable, "-m", "worker_client.training.prediction", *flags]
+    """Predict in a child, so that this process never loads torch; flags, output and exit code are passed through."""
+    command = [sys.executable, "-m", "worker_client.training.prediction", *args]
     environment = child_environment(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     try:
         code = subprocess.run(command, env=environment, check=False).returncode

@@ -162,12 +162,25 @@ def test_what_cannot_be_done_is_one_clear_line(text_model, tmp_path, capsys):
         (["--model", model, "--input", tmp_path / "gone.xlsx", "--output", out], "no file"),
         (["--model", model, "--input", broken, "--output", out], "error"),
         (["--model", model, "--input", sheet, "--output", out], "columns found: Ementa"),
+        (["--model", model, "--input", sheet, "--output", out], "--column"),
         (["--model", model, "--input", sheet, "--output", out, "--sheet", "outra"], "outra"),
         (["--model", model, "--input", sheet, "--output", sheet], "is the input"),
         (["--model", model, "--input", sheet, "--output", tmp_path / "no" / "out.xlsx"], "no folder"),
+        (["--model", model, "--input", sheet, "--output", empty], "is a folder"),
     ]:
         assert told in refusal(capsys, *arguments)
     assert not out.exists()
+
+
+def test_an_output_that_cannot_be_written_leaves_nothing_behind(text_model, tmp_path, capsys, monkeypatch):
+    def full(self, target):
+        raise OSError(28, "No space left on device")
+
+    sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [("baixa",)])
+    monkeypatch.setattr(Path, "replace", full)
+    arguments = ["--model", text_model, "--input", sheet, "--output", tmp_path / "out.xlsx"]
+    assert "No space left" in refusal(capsys, *arguments)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.xlsx"]
 
 
 def test_the_command_runs_as_a_module(text_model, tmp_path):

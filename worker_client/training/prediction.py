@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 CHUNK_ROWS = 1_000  # rows in memory at once; within them, batches are of similar length
 PROGRESS_EVERY_S = 2.0
 DEFAULT_BATCH = 32
+NAMEABLE = ("missing_columns", "sheet_not_found")  # refusals that a flag answers
 
 Writer = Callable[[Sequence[Record], "Decoded"], None]
 
@@ -38,7 +39,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         rows, seconds = predict_sheet(options)
     except (PredictionRefused, SheetRefused, OSError) as problem:
-        print(f"error: {problem}", file=sys.stderr)
+        hint = " (--column, --sheet)" if isinstance(problem, SheetRefused) and problem.code in NAMEABLE else ""
+        print(f"error: {problem}{hint}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written", file=sys.stderr)
@@ -59,10 +61,10 @@ def predict_sheet(options: argparse.Namespace) -> tuple[int, float]:
     began = time.monotonic()
     try:
         done = _predict_chunks(predictor, records, write)
-        _save(book, options.output)
     except BaseException:
         book.discard()
         raise
+    _save(book, options.output)
     return done, time.monotonic() - began
 
 
@@ -137,20 +139,29 @@ def _check_paths(options: argparse.Namespace) -> None:
         raise PredictionRefused(f"there is no file {options.input}")
     if options.input.resolve() == options.output.resolve():
         raise PredictionRefused("--output is the input sheet; name another file")
+    if options.output.is_dir():
+        raise PredictionRefused(f"--output {options.output} is a folder; name a file in it")
     if not options.output.resolve().parent.is_dir():
         raise PredictionRefused(f"there is no folder {options.output.parent} for the output")
 
 
 def _save(book: SheetWriter, path: Path) -> None:
     beside = path.with_name(f".{path.name}.partial")
-    book.save(beside)
-    beside.replace(path)
+    try:
+        book.save(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
     if book.shortened:
         print(f"warning: {book.shortened} cells were longer than Excel holds and were cut", file=sys.stderr)
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="predict", description="Predict a whole sheet with a trained model, offline.")
+    parser = argparse.ArgumentParser(
+        prog="python -m worker_client predict",
+        description="Predict a whole sheet with a trained model, offline.",
+        allow_abbrev=False,
+    )
     add: Any = parser.add_argument
     add("--model", type=Path, required=True, metavar="DIR", help="directory of the trained model")
     add("--input", type=Path, required=True, metavar="IN.xlsx", help="sheet with the column text or tokens")
@@ -163,14 +174,13 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("must be 1 or more")
-    return number
+    return int(text)
 
 
 def _device(text: str) -> str:
-    if text not in ("auto", "cpu", "cuda") and not text.removeprefix("cuda:").isdigit():
+    if text not in ("auto", "cpu", "cuda") and not text.removeprefix("cuda:").isdecimal():
         raise argparse.ArgumentTypeError("must be auto, cpu, cuda or cuda:N")
     return text
 
