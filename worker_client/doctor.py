@@ -169,7 +169,11 @@ def _torch(device: str, *, has_gpu: bool) -> Finding:
 def check_base_models(settings: WorkerSettings) -> Iterator[Finding]:
     """What a job could start from without the hub."""
     if settings.base_models_dir and not Path(settings.base_models_dir).is_dir():
-        yield Finding("fail", "base models", f"--base-models-dir {settings.base_models_dir} is not a folder; create it or drop the flag")
+        yield Finding(
+            "fail",
+            "base models",
+            f"--base-models-dir {settings.base_models_dir} is not a folder; create it or drop the flag",
+        )
     names = ", ".join(BaseModels.of(settings).names())
     rest = "no others: --offline" if settings.offline else "others come from the hub when a job needs them"
     yield Finding("ok", "base models", f"here: {names}; {rest}")

@@ -56,10 +56,10 @@ class Stopped(WorkerError):
 
 
 class ApiError(WorkerError):
-    """The server answered with an error."""
+    """The server answered with an error, or (status 0) did not answer."""
 
     def __init__(self, status: int, code: str, detail: str, retry_after_s: float | None = None) -> None:
-        super().__init__(f"{status} {code}: {detail}")
+        super().__init__(f"{status} {code}: {detail}" if status else detail)
         self.status = status
         self.code = code
         self.detail = detail

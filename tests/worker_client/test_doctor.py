@@ -56,6 +56,13 @@ def test_a_full_disk_fails(server, settings, capsys, monkeypatch):
     assert told["models-dir"].startswith("fail")
 
 
+def test_a_models_folder_that_cannot_be_written_fails(server, settings, capsys, tmp_path):
+    (tmp_path / "a-file").touch()
+    code, told = lines(replace(settings, models_dir=tmp_path / "a-file"), capsys)
+    assert code == 1
+    assert told["models-dir"].startswith("fail") and "--models-dir" in told["models-dir"]
+
+
 @pytest.mark.parametrize(("present", "said"), [("", "not installed"), ("4.57.0", "not in the range")])
 def test_a_library_that_is_absent_or_too_old_fails(server, settings, capsys, monkeypatch, present, said):
     real = hardware.installed_version
