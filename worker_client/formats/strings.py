@@ -1,9 +1,13 @@
-"""The table of shared strings, in the order of the file."""
+"""The table of shared strings, in the order of the file: in memory, and beyond a size in a temporary file."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+import tempfile
+from array import array
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import overload
 
 from worker_client.formats.cells import unescape
 from worker_client.formats.container import Package, too_large
@@ -15,11 +19,54 @@ ITEM = re.compile(r'<si><t(?: xml:space="preserve")?>([^<]*)</t></si>')
 ITEM_TAGS = 4
 
 
-def load_strings(package: Package, part: str | None, limits: Limits) -> list[str]:
+MEMORY_BYTES = 48 << 20  # of texts held in memory; labels are nearly always among them, as they appear early
+STRING_BYTES = 64  # what Python adds to each
+READ_BYTES = 1 << 14  # from the file at once: rows mostly follow the order of the table
+
+
+class SpilledStrings(Sequence[str]):
+    """Texts of which the first are in memory and the rest in a file without a name, gone when this is."""
+
+    def __init__(self, kept: list[str]) -> None:
+        self._kept = kept
+        self._file = tempfile.TemporaryFile(buffering=READ_BYTES)  # noqa: SIM115  (closed with the table)
+        self._ends = array("Q", [0])
+
+    def extend(self, texts: Iterable[str]) -> None:
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        self._file.write(b"".join(encoded))
+        self._ends.extend(accumulate(map(len, encoded), initial=self._ends.pop()))
+
+    def __del__(self) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._kept) + len(self._ends) - 1
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[str]: ...
+    def __getitem__(self, index: int | slice) -> str | Sequence[str]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        if index < len(self._kept):
+            return self._kept[index]
+        place = index - len(self._kept)
+        start, end = self._ends[place], self._ends[place + 1]
+        self._file.seek(start)
+        return self._file.read(end - start).decode("utf-8", "surrogatepass")
+
+
+def load_strings(package: Package, part: str | None, limits: Limits) -> Sequence[str]:
     """All shared strings; rich text loses its formatting, phonetic hints are left out. Raises SheetRefused."""
-    strings: list[str] = []
+    strings: list[str] | SpilledStrings = []
+    held = 0
     for batch in _batches(package, part) if part else ():
-        strings += batch
+        strings.extend(batch)
+        held += sum(map(len, batch)) + STRING_BYTES * len(batch)
+        if held > MEMORY_BYTES and isinstance(strings, list):
+            strings = SpilledStrings(strings)
         if len(strings) > limits.max_strings:
             raise too_large("texts", limits.max_strings)
         if max(map(len, batch), default=0) > limits.max_cell_chars:

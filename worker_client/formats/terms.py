@@ -34,7 +34,7 @@ class Limits:
 
     max_file_bytes: int = 512 * MIB
     max_entries: int = 2_000
-    max_inflated_bytes: int = 512 * MIB
+    max_inflated_bytes: int = 768 * MIB  # a million rows of 400 characters are 550
     max_part_bytes: int = 16 * MIB  # each of workbook, relationships and styles
     max_strings: int = 5_000_000  # entries of the shared string table
     max_rows: int = 1_000_000
