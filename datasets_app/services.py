@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,8 +72,8 @@ class UploadTooLarge(Exception):
 
 def check_dataset(*, file: File, choice: SheetChoice) -> Checked:
     """The dry run: nothing is stored. Raises DatasetInvalid and UploadTooLarge."""
-    with _on_disk(file) as (path, sha256, size_bytes):
-        return Checked(sha256, size_bytes, _judge(path, choice))
+    with private_copy(file) as (path, sha256, size_bytes):
+        return Checked(sha256, size_bytes, judge(path, choice))
 
 
 def import_dataset(
@@ -89,29 +89,52 @@ def import_dataset(
 
     The same bytes read in the same way are stored once. Raises DatasetInvalid and UploadTooLarge.
     """
-    with _on_disk(file) as (path, sha256, size_bytes):
-        report = _judge(path, choice)
-        key = _mapping_key(report, choice)
-        known = Dataset.objects.same_as(sha256=sha256, mapping_key=key).first()
-        if known is not None:
-            return known, False
-        dataset = Dataset(
-            name=name,
-            description=description,
-            task_type=report.task_type,
-            sha256_hash=sha256,
-            size_bytes=size_bytes,
-            original_filename=_clean_filename(filename),
-            sheet=report.sheet,
-            columns=dict(report.columns),
-            repair_bio=choice.repair_bio,
-            mapping_key=key,
-            num_rows=report.num_rows,
-            labels=list(report.labels),
-            report=report_json(report),
-            created_by_id=user.pk if user is not None else None,
-        )
-        return _save_once(dataset, path)
+    with private_copy(file) as (path, sha256, size_bytes):
+        checked = Checked(sha256, size_bytes, judge(path, choice))
+        about = {"name": name, "description": description, "original_filename": clean_filename(filename)}
+        return store_sheet(path=path, checked=checked, choice=choice, user=user, about=about)
+
+
+def store_sheet(
+    *,
+    path: Path,
+    checked: Checked,
+    choice: SheetChoice,
+    user: AbstractBaseUser | None,
+    about: dict[str, Any],
+    more: dict[str, Any] | None = None,
+) -> tuple[Dataset, bool]:
+    """Keep a sheet that was found valid; returns the dataset and whether it is new.
+
+    about: name, description, original_filename and, of a later version, previous and version. more: what is added to
+    the report.
+    """
+    report = checked.report
+    known = same_sheet(checked, choice)
+    if known is not None:
+        return known, False
+    dataset = Dataset(
+        **about,
+        task_type=report.task_type,
+        sha256_hash=checked.sha256,
+        size_bytes=checked.size_bytes,
+        sheet=report.sheet,
+        columns=dict(report.columns),
+        repair_bio=choice.repair_bio,
+        mapping_key=mapping_key(report.task_type, report.sheet, report.columns, choice.repair_bio),
+        num_rows=report.num_rows,
+        labels=list(report.labels),
+        report={**report_json(report), **(more or {})},
+        created_by_id=user.pk if user is not None else None,
+    )
+    return _save_once(dataset, path)
+
+
+def same_sheet(checked: Checked, choice: SheetChoice) -> Dataset | None:
+    """The dataset of the same bytes, read in the same way."""
+    report = checked.report
+    key = mapping_key(report.task_type, report.sheet, report.columns, choice.repair_bio)
+    return Dataset.objects.same_as(sha256=checked.sha256, mapping_key=key).first()
 
 
 def report_json(report: DatasetReport) -> dict[str, Any]:
@@ -120,23 +143,46 @@ def report_json(report: DatasetReport) -> dict[str, Any]:
     return {key: whole[key] for key in ("warnings", "quality") if key in whole}
 
 
-def _judge(path: Path, choice: SheetChoice) -> DatasetReport:
-    limits = Limits(max_rows=settings.MAX_DATASET_ROWS)
+def judge(path: Path, choice: SheetChoice) -> DatasetReport:
+    """The report of a valid sheet. Raises DatasetInvalid."""
+    report = full_report(path, choice)
+    if not report.valid:
+        raise _rows_at_fault(report)
+    return report
+
+
+def full_report(path: Path, choice: SheetChoice) -> DatasetReport:
+    """The report, also of a sheet with rows at fault. Raises DatasetInvalid for a file that cannot be judged."""
+    with refusals():
+        return check_file(path, choice.request(), repair_bio=choice.repair_bio, limits=reader_limits())
+
+
+def reader_limits() -> Limits:
+    """What this server reads of a sheet."""
+    return Limits(max_rows=settings.MAX_DATASET_ROWS)
+
+
+@contextmanager
+def refusals() -> Iterator[None]:
+    """Turns what the child processes raise into DatasetInvalid."""
     try:
-        report = check_file(path, choice.request(), repair_bio=choice.repair_bio, limits=limits)
+        yield
     except SheetRefused as refused:
         raise DatasetInvalid(refused.code, refusal_sentence(refused.code, refused.params), [], 0) from refused
     except CheckingFailed as failure:
         # The child broke on this file: for the sender it is a file that cannot be read, for us a fault to mend.
         logger.error("the sheet checker broke: %s", failure)
         raise DatasetInvalid("corrupt", refusal_sentence("corrupt", {}), [], 0) from failure
-    if not report.valid:
-        raise _rows_at_fault(report)
-    return report
 
 
 def _rows_at_fault(report: DatasetReport) -> DatasetInvalid:
-    errors = [
+    detail = refusal_sentence(INVALID_DATASET, {"count": report.error_count})
+    return DatasetInvalid(INVALID_DATASET, detail, told_errors(report), report.error_count)
+
+
+def told_errors(report: DatasetReport) -> list[dict[str, Any]]:
+    """[{sheet, row, column, code, message, value}] in the reader's language."""
+    return [
         {
             "sheet": report.sheet,
             "row": fault["row"],
@@ -147,12 +193,10 @@ def _rows_at_fault(report: DatasetReport) -> DatasetInvalid:
         }
         for fault in report.to_json()["errors"]
     ]
-    detail = refusal_sentence(INVALID_DATASET, {"count": report.error_count})
-    return DatasetInvalid(INVALID_DATASET, detail, errors, report.error_count)
 
 
 @contextmanager
-def _on_disk(file: File) -> Iterator[tuple[Path, str, int]]:
+def private_copy(file: File) -> Iterator[tuple[Path, str, int]]:
     """A private copy of the upload with its hash and size; gone afterwards, whatever happens."""
     limit = settings.MAX_UPLOAD_MB * 2**20
     digest, size = hashlib.sha256(), 0
@@ -168,8 +212,9 @@ def _on_disk(file: File) -> Iterator[tuple[Path, str, int]]:
         yield path, digest.hexdigest(), size
 
 
-def _mapping_key(report: DatasetReport, choice: SheetChoice) -> str:
-    mapping = [report.task_type, report.sheet, sorted(report.columns.items()), choice.repair_bio]
+def mapping_key(task_type: str, sheet: str, columns: Mapping[str, str], repair_bio: bool) -> str:
+    """One value for one way to read a file."""
+    mapping = [task_type, sheet, sorted(columns.items()), repair_bio]
     return hashlib.sha256(json.dumps(mapping, ensure_ascii=False).encode()).hexdigest()
 
 
@@ -189,7 +234,7 @@ def _save_once(dataset: Dataset, path: Path) -> tuple[Dataset, bool]:
     return Dataset.objects.same_as(sha256=dataset.sha256_hash, mapping_key=dataset.mapping_key).get(), False
 
 
-def _clean_filename(filename: str) -> str:
+def clean_filename(filename: str) -> str:
     """What the person called the file, without a path or characters that no file name holds."""
     last = filename.replace("\\", "/").rsplit("/", 1)[-1]
     return "".join(c for c in last if c.isprintable()).strip()[-MAX_FILENAME_CHARS:] or "planilha.xlsx"

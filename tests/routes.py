@@ -38,6 +38,7 @@ ROUTES = [
     Route("GET", "datasets/{dataset}", PERSON, "datasets_app.view_dataset"),
     Route("GET", "datasets/{dataset}/download", EITHER, "datasets_app.view_dataset"),
     Route("POST", "datasets/validate", PERSON, "datasets_app.add_dataset", multipart=True),
+    Route("POST", "datasets/annotate", PERSON, "datasets_app.add_dataset", multipart=True),
     Route("POST", "datasets/upload", PERSON, "datasets_app.add_dataset", {"name": "sheet"}, multipart=True),
     Route("GET", "runs", PERSON, "runs_app.view_run"),
     Route("POST", "runs", PERSON, "runs_app.add_run", {"dataset": 0, "base_model": "builtin/tiny-bert"}),

@@ -1,9 +1,12 @@
 """Datasets: check, upload, list, read."""
 
+from io import BytesIO
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
 from rest_framework.parsers import MultiPartParser
@@ -11,6 +14,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from datasets_app import services
+from datasets_app.annotating import XLSX_TYPE, annotate_sheet
 from datasets_app.api.exceptions import SheetsAPIView, too_large
 from datasets_app.api.filters import DatasetFilter
 from datasets_app.api.serializers import DatasetSerializer, SheetSerializer, UploadSerializer
@@ -64,6 +68,27 @@ class ValidateView(SheetUploadView):
                 "report": services.report_json(report),
             }
         )
+
+
+class AnnotateView(SheetUploadView):
+    """The sheet again, with its errors marked."""
+
+    serializer_class = SheetSerializer
+
+    @extend_schema(
+        request={"multipart/form-data": SheetSerializer},
+        responses={(200, XLSX_TYPE): OpenApiTypes.BINARY, 422: dict},
+    )
+    def post(self, request: Request) -> FileResponse:
+        """A copy with the faulty cells coloured and commented and a list of all errors; nothing is stored.
+
+        422 only for a file that cannot be read as a sheet at all. A long sheet (above 20 MiB or 20,000 rows) comes
+        back as the list alone.
+        """
+        form = self.form(request)
+        file = form.validated_data["file"]
+        copy, filename = annotate_sheet(file=file, filename=file.name, choice=form.choice())
+        return FileResponse(BytesIO(copy), as_attachment=True, filename=filename, content_type=XLSX_TYPE)
 
 
 class UploadView(SheetUploadView):
