@@ -21,7 +21,7 @@ MIN_SHAPE_LETTERS = 12  # shorter ones are headings: "Art. 1", "Art. 2"
 SKETCH = 12  # hashes kept of each text
 LEAST_HASHES = 4  # fewer say too little
 SHARED = 0.55  # of the sketches of near-duplicates; on Portuguese court texts about 0.7 of their word triples
-RANKS = 4  # candidates share two of their RANKS smallest hashes
+RANKS = 3  # candidates share two of their RANKS smallest hashes
 KEYS_AT_ONCE = 600_000
 MAX_LEADERS = 8  # compared within one bucket, so that a template in ten thousand rows costs no square
 
@@ -74,9 +74,9 @@ class _Tier:
             self.hashes.extend(sketch)
             self.ends.append(len(self.hashes))
 
-    def pairs(self, wanted: Callable[[int], bool]) -> Iterable[tuple[int, int]]:
-        """Near-duplicates among the wanted texts: each with the leader that it resembles."""
-        places = array("I", (place for place, text in enumerate(self.texts) if wanted(text)))
+    def pairs(self, wanted: bytearray) -> Iterable[tuple[int, int]]:
+        """Near-duplicates among the wanted texts (1 at their rows): each with the leader that it resembles."""
+        places = array("I", compress(range(len(self.texts)), map(wanted.__getitem__, self.texts)))
         starts = array("I", (self.ends[place - 1] if place else 0 for place in places))
         ranks = [array("I", (self.hashes[start + rank] for start in starts)) for rank in range(RANKS)]
         # Built of C functions where it can be: these are the few steps that every row of a million takes.
@@ -169,15 +169,16 @@ class Likeness:
         self.first = _first_of(self._contents)
         alike = _first_of(self._shapes, nothing=0)
         family = Union(len(self.first))
-        for row, first in enumerate(self.first):
-            if first == row:
-                family.join(alike[row], row)
         # Of equal texts or letters one is compared with the rest.
+        wanted = bytearray(b"\x01") * len(self.first)
+        for row, (first, like) in enumerate(zip(self.first, alike, strict=True)):
+            if first != row or like != row:
+                wanted[row] = 0
+                family.join(min(first, like), row)
+                family.join(max(first, like), row)
         for tier in self._tiers:
-            for one, other in tier.pairs(lambda row: self.first[row] == row == alike[row]):
+            for one, other in tier.pairs(wanted):
                 family.join(one, other)
-        for row, first in enumerate(self.first):
-            family.join(first, row)
         self.family = family.roots()
 
 
