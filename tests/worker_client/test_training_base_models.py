@@ -1,9 +1,12 @@
 """tiny-bert is made of the training texts; other base models come from a folder and never from the network."""
 
+import json
 import random
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, XLMRobertaConfig, XLMRobertaModel
 
 from tests.worker_client.training_factories import SIGNS, make_spec, text_rows
@@ -92,3 +95,52 @@ def test_positions_that_roberta_keeps_for_padding_do_not_count():
     )
     config.max_position_embeddings = 34
     assert base_models.position_limit(XLMRobertaModel(config)) == 32
+
+
+class TouchOnLoad:
+    """A pickle that does something when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def pickled(folder, **extra):
+    """The folder with its weights as PyTorch once saved them."""
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({**weights, **extra}, folder / "pytorch_model.bin")
+
+
+def test_pickled_weights_are_loaded_as_they_are(tmp_path, folder):
+    saved = load_file(folder / "model.safetensors")
+    pickled(folder)
+    model = from_folder(tmp_path, folder).model
+    name = next(name for name in saved if name.endswith("word_embeddings.weight"))
+    assert torch.equal(model.base_model.embeddings.word_embeddings.weight, saved[name])
+
+
+def test_pickled_weights_that_bring_code_are_refused_and_not_run(tmp_path, folder):
+    pickled(folder, harm=TouchOnLoad(tmp_path / "harm"))
+    with pytest.raises(TrainingFailed) as failed:
+        from_folder(tmp_path, folder)
+    assert failed.value.reason == FailureReason.BASE_MODEL_UNAVAILABLE
+    assert not (tmp_path / "harm").exists()
+
+
+@pytest.mark.parametrize("model_type", ["bert", "never-heard-of"])
+def test_code_in_a_base_model_is_never_run(tmp_path, folder, model_type):
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": model_type, "architectures": ["Mine"], "trust_remote_code": True}
+    config["auto_map"] = {name: f"mine.{name}" for name in ("AutoConfig", "AutoModelForSequenceClassification")}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "mine.py").write_text(f"open({str(tmp_path / 'harm')!r}, 'w')")
+    try:
+        from_folder(tmp_path, folder)
+    except TrainingFailed as failed:
+        assert failed.reason == FailureReason.BASE_MODEL_UNAVAILABLE
+    else:
+        assert model_type == "bert", "a known architecture is built from the library's own code"
+    assert not (tmp_path / "harm").exists()

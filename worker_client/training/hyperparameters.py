@@ -53,7 +53,7 @@ def _number(low: float, high: float, *, whole: bool = False) -> Callable[[Any], 
             return None
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         if not low <= number <= high or (whole and number != int(number)):
             return None
