@@ -113,11 +113,16 @@ class Survey:
 
     def _note_classes(self, records: Sequence[Record], classes: Sequence[tuple[str, ...]]) -> None:
         self.class_counts.update(chain.from_iterable(classes))
+        # Of a class whose list is full nothing is to be done: after the first rows that is nearly every class.
+        open_rows = {
+            name: rows for name in set(chain.from_iterable(classes)) if len(rows := self._class_rows[name]) < MAX_ROWS
+        }
+        if not open_rows:
+            return
         for record, names in zip(records, classes, strict=True):
             for name in names:
-                rows = self._class_rows[name]
-                if len(rows) < MAX_ROWS:
-                    rows.append(record.row)
+                if name in open_rows and len(open_rows[name]) < MAX_ROWS:
+                    open_rows[name].append(record.row)
 
     def _add_rare_facts(self, record: Record) -> None:
         facts = {"repaired_bio": record.repaired, "date_label": record.dates, "formula_cells": record.formulas}

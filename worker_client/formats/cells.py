@@ -35,7 +35,7 @@ class CellMaker:
         self.strings = strings
         self._faces = faces
         self._date1904 = date1904
-        self._limits = limits
+        self.max_chars = limits.max_cell_chars
 
     def make(self, kind: str, style: str, raw: str, formula: bool = False) -> Cell:
         """kind and style: the attributes t and s of the cell. raw: its stored value. Raises SheetRefused."""
@@ -59,8 +59,8 @@ class CellMaker:
 
     def text(self, raw: str) -> str:
         text = unescape(raw) if "_x" in raw else raw
-        if len(text) > self._limits.max_cell_chars:
-            raise too_large("characters in one cell", self._limits.max_cell_chars)
+        if len(text) > self.max_chars:
+            raise too_large("characters in one cell", self.max_chars)
         return text
 
     def shared(self, raw: str) -> str:

@@ -92,9 +92,10 @@ def plain_text(body: bytes) -> str | None:
     # One byte is looked for many times faster than three.
     if b"\r" in body or (b"]" in body and b"]]>" in body) or len(body.translate(None, ILLEGAL)) != len(body):
         return None
-    ampersands = body.count(b"&")
-    if ampersands and ampersands != body.count(b"&amp;") and ampersands != sum(map(body.count, ENTITIES)):
-        return None
+    if b"&" in body:
+        ampersands = body.count(b"&")
+        if ampersands != body.count(b"&amp;") and ampersands != sum(map(body.count, ENTITIES)):
+            return None
     try:
         text = body.decode()
     except UnicodeDecodeError:

@@ -83,9 +83,15 @@ def _scan_alike(text: str, maker: CellMaker, grid: Grid) -> list[Row] | None:
             ]
         except IndexError as error:
             raise corrupt("a cell points to a text that is not there") from error
-    read = maker.text
-    rows = [(grid.enter_row(int(number)), dict(zip(columns, values, strict=True))) for number, *values in found]
-    return [(n, {at: read(decode(value) if "&" in value else value) for at, value in row.items()}) for n, row in rows]
+    rows: list[Row] = []
+    encoded, escaped, cap = "&" in text, "_x" in text, maker.max_chars
+    for number, *values in found:
+        if encoded:
+            values = [decode(value) if "&" in value else value for value in values]
+        if escaped or max(map(len, values)) > cap:
+            values = [maker.text(value) for value in values]
+        rows.append((grid.enter_row(int(number)), dict(zip(columns, values, strict=True))))
+    return rows
 
 
 @lru_cache(maxsize=64)
