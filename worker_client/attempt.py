@@ -1,6 +1,7 @@
 """One attempt while it is open here: its folder, spool, lease and uploader, and what ends it."""
 
 import logging
+import sqlite3
 import time
 from types import TracebackType
 from typing import Self
@@ -32,9 +33,11 @@ class SpoolHandler(logging.Handler):
         return record.name != "worker_client.connection" and super().filter(record) is not False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Append one line; a full disk must not stop the worker."""
+        """Append one line. A full disk must not stop the worker, and the console has the line already."""
         try:
             self._spool.append_log(record.levelname, self.format(record))
+        except sqlite3.Error:
+            pass
         except Exception:
             self.handleError(record)
 

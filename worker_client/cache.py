@@ -163,8 +163,10 @@ class BaseModels:
 
     def _unavailable(self, name: str, why: str, *, disk_full: bool = False) -> TrainingFailed:
         reason = FailureReason.DISK_FULL if disk_full else FailureReason.BASE_MODEL_UNAVAILABLE
-        place = f"{self._own_dir or 'a folder given as --base-models-dir'}/{name}"
-        return TrainingFailed(reason, f"Base model {name} cannot be had: {why}. A copy in {place} is used first.")
+        place = f"{self._own_dir or '<base-models-dir>'}/{name}"
+        return TrainingFailed(
+            reason, f"Base model {name} cannot be had: {why}. A copy in {place} (--base-models-dir) is used first."
+        )
 
 
 def forget_datasets(folder: Path) -> None:

@@ -29,6 +29,7 @@ STOP_GRACE_S = 30.0
 CANCEL_GRACE_S = 5.0  # nothing of a cancelled attempt is worth waiting for
 LOST_GRACE_S = 20.0  # a zombie must have freed the GPU within 30 s of the first refusal
 DEFAULT_BATCH_SIZE = 16
+DISK_IS_FULL = "The worker's disk is full. Free some space there; the job is tried again."
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 CHILD_REASONS = {ChildExit.of(reason).value: reason for reason in FailureReason if reason.name in ChildExit.__members__}
 
@@ -191,8 +192,7 @@ def outcome_of(error: Exception) -> Outcome:
         return Outcome("failed", reason=error.reason, message=error.message)
     full = isinstance(error, OSError) and error.errno in FULL_DISK
     if full or (isinstance(error, sqlite3.Error) and "disk is full" in str(error)):
-        message = f"The worker's disk is full ({error}). Free some space; the job is tried again."
-        return Outcome("failed", reason=FailureReason.DISK_FULL, message=message)
+        return Outcome("failed", reason=FailureReason.DISK_FULL, message=f"{DISK_IS_FULL} ({error})")
     return Outcome(
         "failed",
         reason=FailureReason.INTERNAL_ERROR,
@@ -241,6 +241,8 @@ def _without_word(exit_code: int, tail: str) -> Outcome:
         message = f"The training process was ended from outside ({_signal_name(exit_code)}), often for want of memory."
         return Outcome("failed", reason=FailureReason.KILLED, message=message, traceback=tail)
     reason = CHILD_REASONS.get(exit_code, FailureReason.INTERNAL_ERROR)
+    if reason == FailureReason.DISK_FULL:  # for a word of its own there was no room
+        return Outcome("failed", reason=reason, message=DISK_IS_FULL, traceback=tail)
     message = f"The training process ended with exit code {exit_code} and no word of its own."
     last_line = next(iter(reversed(tail.splitlines())), "")
     return Outcome("failed", reason=reason, message=f"{message} {last_line}".strip(), traceback=tail)

@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+import sqlite3
 import threading
 from typing import Any
 
@@ -71,6 +72,8 @@ class Uploader:
                 outage.over()
             except ApiError as error:
                 pause_s = self._pause_after(error, outage)
+            except sqlite3.Error as error:
+                log.warning("The spool cannot be used: %s. Is the worker's disk full?", error)
             except Exception:
                 log.exception("The uploader stumbled; it goes on.")
 

@@ -1,6 +1,7 @@
 """One attempt, from the claim to its end, with a stub in the place of the training child."""
 
 import signal
+import sqlite3
 import threading
 import time
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.worker_client.fake_server import TOKEN
 from worker_client.api import ApiClient
 from worker_client.attempt import Attempt
 from worker_client.delivery import JobEnd, deliver
+from worker_client.errors import ChildExit
 from worker_client.poller import ExitCode
 from worker_client.protocol import Outcome, Registration
 from worker_client.signals import StopRequests
@@ -145,6 +147,25 @@ def test_a_full_disk_is_named(server, settings, work, monkeypatch):
     work(once=True)
     assert job.failure["reason"] == "disk_full"
     assert job.failure["retryable"] is True
+
+
+def test_a_child_that_could_not_even_write_its_outcome_on_a_full_disk_is_tried_again(server, work):
+    job = server.add_job(exit=int(ChildExit.DISK_FULL))
+    work(once=True)
+    assert job.failure["reason"] == "disk_full"
+    assert job.failure["retryable"] is True
+    assert "Free some space" in job.failure["message"]
+
+
+def test_a_spool_on_a_full_disk_does_not_hide_the_failure_under_tracebacks(server, work, monkeypatch, capsys):
+    def full(self, level, message, timestamp=None):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Spool, "append_log", full)
+    job = server.add_job()
+    work(once=True)
+    assert job.status == "completed"
+    assert "Traceback" not in capsys.readouterr().err
 
 
 def test_a_cancelled_run_stops_the_child_and_is_released(server, settings, work):

@@ -40,6 +40,18 @@ def test_a_missing_sheet_is_dataset_mismatch(tmp_path):
     assert fail(tmp_path, spec).reason == "dataset_mismatch"
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"dataset_sha256": "0" * 64}, ChildExit.DATASET_MISMATCH), ({}, ChildExit.DISK_FULL)],
+)
+def test_an_outcome_that_finds_no_room_on_the_disk_is_told_by_the_exit_code(tmp_path, monkeypatch, changes, code):
+    def full(self, outcome):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("worker_client.workspace.Workspace.write_outcome", full)
+    assert main([str(make_workspace(tmp_path, make_spec(tmp_path, ROWS, **changes)).root)]) == code
+
+
 def test_faulty_rows_are_named_without_their_text(tmp_path):
     outcome = fail(tmp_path, make_spec(tmp_path, [*ROWS, (SECRET, "")]))
     assert outcome.reason == "invalid_data"

@@ -46,7 +46,12 @@ def _attempt(workspace: Workspace, spool: Spool) -> int:
         outcome, code = Outcome("stopped", reason=str(stopped)), ChildExit.STOPPED
     except Exception as problem:
         outcome, code = _failure(problem)
-    workspace.write_outcome(outcome)
+    try:
+        workspace.write_outcome(outcome)
+    except OSError as problem:
+        # On a full disk the exit code is the only word that still reaches the parent.
+        print(f"The outcome cannot be written: {problem}", file=sys.stderr)
+        return code if outcome.status != "completed" else ChildExit.of(explain(problem).reason)
     return code
 
 
