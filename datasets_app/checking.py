@@ -25,8 +25,8 @@ class ChildLimits:
     """What one judgement may cost: bytes of address space, seconds of processor, seconds on the clock."""
 
     memory_bytes: int = 1 << 30
-    cpu_s: int = 60
-    wall_s: int = 120
+    cpu_s: int = 120  # a million rows take 30 on a free machine
+    wall_s: int = 180
 
 
 DEFAULT_CHILD_LIMITS = ChildLimits()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-CNJ_DIGITS, CPF_DIGITS = 20, 11
+CNJ_DIGITS, CPF_DIGITS, OAB_DIGITS = 20, 11, 3
 NOT_DIGITS = bytes(code for code in range(256) if not 48 <= code <= 57)
 # Any dash, because word processors turn the hyphen into others; U+0096 is the dash of a badly decoded Windows text.
 DASHES = "\u2010-\u2015\u2212\u0096-"
@@ -36,13 +36,16 @@ class Identifiers(NamedTuple):
 NOTHING = Identifiers((), 0, 0)
 
 
-def find_identifiers(text: str) -> Identifiers:
+def find_identifiers(text: str, digits: int | None = None) -> Identifiers:
     """Case numbers and CPFs whose check digits are right, and registrations at the bar, each as often as it is there.
 
-    Most texts hold too few digits for any of them, and learn it in one pass.
+    digits: at most so many are in the text, where that is known. Most texts hold too few for any identifier.
     """
+    if digits is None:
+        digits = _count_digits(text)
+    if digits < OAB_DIGITS:
+        return NOTHING
     oab = sum(1 for _ in OAB.finditer(text)) if "OAB" in text or "oab" in text else 0
-    digits = _count_digits(text)
     if digits < CPF_DIGITS:
         return Identifiers((), 0, oab) if oab else NOTHING
     runs = RUN.findall(text)

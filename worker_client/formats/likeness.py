@@ -14,7 +14,7 @@ from array import array
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, combinations, compress, repeat
-from operator import lshift, or_
+from operator import lshift, ne, or_
 from zlib import crc32
 
 MIN_SHAPE_LETTERS = 12  # shorter ones are headings: "Art. 1", "Art. 2"
@@ -90,13 +90,18 @@ class _Tier:
         if len(last) == len(keys):
             return
         buckets: dict[int, list[int]] = {}
-        for key, place, end in zip(keys, owners, map(last.__getitem__, keys), strict=True):
-            if place != end:
-                buckets.setdefault(key, [end]).append(place)
+        meeting = bytearray(map(ne, owners, map(last.__getitem__, keys)))
+        for key, place in zip(compress(keys, meeting), compress(owners, meeting), strict=True):
+            buckets.setdefault(key, [last[key]]).append(place)
         for bucket in buckets.values():
             yield from self._alike(bucket)
 
     def _alike(self, bucket: list[int]) -> Iterable[tuple[int, int]]:
+        if len(bucket) == 2:
+            one, other = bucket
+            if resemble(set(self._sketch(one)), set(self._sketch(other))):
+                yield self.texts[one], self.texts[other]
+            return
         # Sorted by content, so that the leaders are the same in any order of the rows.
         sketches = sorted((self._sketch(place), self.texts[place]) for place in bucket)
         leaders: list[tuple[set[int], int]] = []
