@@ -1,5 +1,7 @@
 """A training that cannot succeed ends with a reason, an exit code and a sentence, and leaves no model."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,15 @@ def test_an_outcome_that_finds_no_room_on_the_disk_is_told_by_the_exit_code(tmp_
 
     monkeypatch.setattr("worker_client.workspace.Workspace.write_outcome", full)
     assert main([str(make_workspace(tmp_path, make_spec(tmp_path, ROWS, **changes)).root)]) == code
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_the_exit_code_survives_a_disk_that_takes_no_output_either(tmp_path):
+    workspace = make_workspace(tmp_path, make_spec(tmp_path, ROWS, dataset_sha256="0" * 64))
+    (workspace.root / "outcome.json.tmp").mkdir()  # no outcome can be written
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "worker_client.training", str(workspace.root)]
+        assert subprocess.run(command, stdout=full, stderr=full, timeout=120).returncode == ChildExit.DATASET_MISMATCH
 
 
 def test_faulty_rows_are_named_without_their_text(tmp_path):

@@ -2,6 +2,7 @@
 
 import errno
 import sqlite3
+from pathlib import Path
 
 import pytest
 import torch
@@ -38,6 +39,13 @@ def test_a_real_refusal_of_the_cpu_allocator_is_out_of_memory():
     failure = explain(refused.value, batch="16 rows of up to 512 sub-tokens at once")
     assert failure.reason == FailureReason.OUT_OF_MEMORY
     assert "16 rows" in failure.message
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_checkpoint_that_finds_no_room_is_disk_full():
+    with pytest.raises(RuntimeError) as refused:
+        torch.save({"weights": torch.zeros(300_000)}, "/dev/full")
+    assert explain(refused.value).reason == FailureReason.DISK_FULL
 
 
 def test_a_failure_never_repeats_what_an_unexpected_error_says():

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
 
 from worker_client.errors import ChildExit, Stopped
@@ -50,7 +51,8 @@ def _attempt(workspace: Workspace, spool: Spool) -> int:
         workspace.write_outcome(outcome)
     except OSError as problem:
         # On a full disk the exit code is the only word that still reaches the parent.
-        print(f"The outcome cannot be written: {problem}", file=sys.stderr)
+        with suppress(OSError):
+            print(f"The outcome cannot be written: {problem}", file=sys.stderr)
         return code if outcome.status != "completed" else ChildExit.of(explain(problem).reason)
     return code
 
@@ -81,5 +83,15 @@ def _prepare_process(spec: TrainingSpec) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = seen[wanted] if seen[0] and wanted < len(seen) else str(wanted)
 
 
+def _exit(code: int) -> None:
+    """End with this very code: output that a full disk did not take would turn it into 120."""
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    _exit(main(sys.argv[1:]))

@@ -7,7 +7,12 @@ from worker_client.errors import FailureReason, TrainingFailed
 
 CPU_MEMORY = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory")
 GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
-FULL_DISK = ("No space left on device", "database or disk is full", "PytorchStreamWriter failed writing file")
+FULL_DISK = (
+    "No space left on device",
+    "database or disk is full",
+    "PytorchStreamWriter failed writing file",
+    "unexpected pos",
+)
 
 
 def explain(problem: BaseException, *, batch: str = "") -> TrainingFailed:
