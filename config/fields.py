@@ -65,11 +65,18 @@ def storable(text: str) -> str:
     return text.replace("\x00", REPLACEMENT).encode("utf-8", "replace").decode("utf-8")
 
 
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # JSON's integers have no end; one of 400 digits is infinite to all who read floats
+        return False
+
+
 def storable_tree(data: Any) -> Any:
     """The same for JSON: every text in it `storable`, every number that is not finite set to null."""
     if isinstance(data, str):
         return storable(data)
-    if isinstance(data, float) and not math.isfinite(data):
+    if isinstance(data, int | float) and not _is_finite(data):
         return None
     if isinstance(data, dict):
         return {storable(str(key)): storable_tree(value) for key, value in data.items()}

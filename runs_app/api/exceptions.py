@@ -7,7 +7,7 @@ from rest_framework.views import APIView
 
 from config.api import CodedError
 from runs_app.hyperparameters import InvalidHyperparameters
-from runs_app.services.errors import StateError, WorkerNotAllowed
+from runs_app.services.errors import StateError
 from runs_app.services.runs import BaseModelNotOffered
 
 
@@ -15,14 +15,12 @@ class RunsAPIView(APIView):
     """A view whose services may refuse."""
 
     def handle_exception(self, exc: Exception) -> Response:
-        """409 for the state, 403 for a stranger's job, 400 for a field."""
+        """409 for the state, 400 for a field."""
         return super().handle_exception(translate(exc))
 
 
 def translate(error: Exception) -> Exception:
     """The API's exception for a service's, or the same one when it is none of ours."""
-    if isinstance(error, WorkerNotAllowed):
-        return CodedError(code=error.code, detail=str(error), status_code=status.HTTP_403_FORBIDDEN)
     if isinstance(error, StateError):
         return CodedError(code=error.code, detail=str(error), status_code=status.HTTP_409_CONFLICT)
     if isinstance(error, InvalidHyperparameters):

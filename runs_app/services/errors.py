@@ -21,9 +21,3 @@ class WorkerBusy(StateError):
     """The worker holds a live job; one at a time."""
 
     code = "busy"
-
-
-class WorkerNotAllowed(StateError):
-    """The job was never this worker's."""
-
-    code = "permission_denied"

@@ -11,7 +11,7 @@ from django.db.models import F
 
 from runs_app.choices import RETRIED_REASONS, AttemptOutcome, FailureReason, ReleaseReason, Status
 from runs_app.models import Attempt, Job, TrainedModel
-from runs_app.services.errors import LeaseLost, WorkerBusy, WorkerNotAllowed
+from runs_app.services.errors import LeaseLost, WorkerBusy
 from runs_app.services.transitions import SERVER, Transition, apply, end_attempt, lost, note
 from workers_app.models import Worker
 
@@ -239,7 +239,8 @@ def _release(job: Job, worker: Worker, reason: ReleaseReason) -> Transition:
     if reason == ReleaseReason.CRASHED:
         message = "The worker crashed during the training."
         return lost(_after_loss(job, actor, FailureReason.WORKER_LOST, message, retry=True, event="crashed"))
-    return Transition(Status.PENDING, actor, reason)
+    # "paused" where the pause was withdrawn meanwhile: nothing is paused, the job only went back to the queue.
+    return Transition(Status.PENDING, actor, reason if reason == ReleaseReason.SHUTDOWN else "resumed")
 
 
 def _after_loss(
@@ -307,12 +308,11 @@ def _expire(job_id: int, now: datetime) -> bool:
 def attempt_of(*, job_id: int, attempt: int, worker: Worker) -> Attempt:
     """The attempt, live or ended, if it was this worker's: whose late log lines are still taken.
 
-    Raises WorkerNotAllowed when the job was never this worker's, else LeaseLost.
+    Raises LeaseLost, also to a worker that never had it: one that was registered anew finds the lines of its old name
+    in its work folder, and must not read the refusal as one of its token.
     """
-    mine = Attempt.objects.filter(job_id=job_id, worker=worker)
-    found = mine.filter(number=attempt).select_related("job__run").first()
-    if found is not None:
-        return found
-    if not mine.exists():
-        raise WorkerNotAllowed(f"Job {job_id} was never held by this worker.")
-    raise _lease_lost(job_id, attempt)
+    mine = Attempt.objects.filter(job_id=job_id, number=attempt, worker=worker)
+    found = mine.select_related("job__run").first()
+    if found is None:
+        raise _lease_lost(job_id, attempt)
+    return found

@@ -394,7 +394,7 @@ def test_lines_of_an_attempt_that_another_worker_holds_are_refused(
 def test_lines_for_a_job_that_was_never_the_workers_are_refused(worker_api: APIClient) -> None:
     job = make_running_job()
     answer = post(worker_api, "logs/batch", job=job.pk, attempt=1, lines=[line(1)])
-    assert answer.status_code in (403, 409)
+    assert (answer.status_code, answer.json()["code"]) == (409, "lease_lost")
     assert not LogEntry.objects.exists()
 
 
@@ -469,10 +469,15 @@ def test_a_figure_beyond_json_in_a_result_is_kept_as_null(
     worker_api: APIClient, worker: Worker, api: APIClient
 ) -> None:
     job = make_running_job(worker)
-    text = '{"attempt": 1, "metrics": {"loss": 1e999, "a\\u0000": "b\\ud800"}, "model_path": "m"}'
+    long = "1" + "0" * 400  # an integer to JSON, infinite to whoever reads it as a float
+    text = f'{{"attempt": 1, "metrics": {{"loss": 1e999, "f1": {long}, "a\\u0000": "b\\ud800"}}, "model_path": "m"}}'
     answer = worker_api.generic("POST", f"{API}/jobs/{job.pk}/complete", text, content_type="application/json")
     assert answer.status_code == 200
-    assert api.get(f"{API}/runs/{job.run_id}").json()["metrics"] == {"loss": None, "a\N{REPLACEMENT CHARACTER}": "b?"}
+    assert api.get(f"{API}/runs/{job.run_id}").json()["metrics"] == {
+        "loss": None,
+        "f1": None,
+        "a\N{REPLACEMENT CHARACTER}": "b?",
+    }
 
 
 @pytest.mark.parametrize(

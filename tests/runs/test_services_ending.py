@@ -260,6 +260,14 @@ def test_a_release_after_a_pause_parks_the_job() -> None:
     assert (job.run.status, job.run.finished_at) == ("paused", None)
 
 
+def test_a_release_for_a_pause_withdrawn_meanwhile_is_no_pause_in_the_history() -> None:
+    job = make_running_job()
+    runs.request_pause(run=job.run, user=None, now=timezone.now())
+    runs.resume_run(run=job.run, user=None, now=timezone.now())
+    assert release(job, ReleaseReason.PAUSED).status == Status.PENDING
+    assert job.events.last().reason == "resumed"
+
+
 def test_release_again_is_answered_as_the_first_time(worker: Worker) -> None:
     job = make_running_job(worker)
     release(job, ReleaseReason.CRASHED)
