@@ -47,6 +47,8 @@ RETRIED_REASONS = (
     FailureReason.DISK_FULL,
     FailureReason.BASE_MODEL_UNAVAILABLE,
 )
+# Of these, what another machine may have where this one lacks it.
+MACHINE_REASONS = (FailureReason.DISK_FULL, FailureReason.BASE_MODEL_UNAVAILABLE)
 
 
 class ReleaseReason(models.TextChoices):

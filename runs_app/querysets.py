@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Case, Q, Value, When
+from django.db.models import Case, Exists, OuterRef, Q, Value, When
 
-from runs_app.choices import ACTIVE, Status
+from runs_app.choices import ACTIVE, MACHINE_REASONS, Status
 
 if TYPE_CHECKING:
     from runs_app.models import BaseModel, Job, Run  # noqa: F401  named in strings below
@@ -20,15 +20,19 @@ class JobQuerySet(models.QuerySet["Job"]):
     def claimable(self, *, worker: "Worker", claim_id: UUID) -> "JobQuerySet":
         """Pending jobs in the order in which `worker` should take them.
 
-        A job that this worker held last comes first: its checkpoint lies there. A job that `claim_id` was ever
-        answered with is left out, so that a late repeat of an old request never yields it again.
+        A job that this worker held last comes first: its checkpoint lies there. One that failed for what this machine
+        lacks comes last: another worker may have it. A job that `claim_id` was ever answered with is left out, so
+        that a late repeat of an old request never yields it again.
         """
-        mine_first = Case(When(worker=worker, then=Value(0)), default=Value(1))
+        failed_here = self.model._default_manager.filter(
+            pk=OuterRef("pk"), attempts__worker=worker, attempts__reason__in=MACHINE_REASONS
+        )
+        turn = Case(When(Exists(failed_here), then=Value(2)), When(worker=worker, then=Value(0)), default=Value(1))
         return (
             self.filter(status=Status.PENDING)
             .select_related("run")
             .exclude(attempts__claim_id=claim_id)
-            .order_by(mine_first, "-priority", "id")
+            .order_by(turn, "-priority", "id")
         )
 
     def expired(self, now: datetime) -> "JobQuerySet":

@@ -213,3 +213,27 @@ def test_a_job_retried_after_a_failure_may_go_to_another_worker(worker: Worker) 
     taken = claim(other)
     assert taken is not None
     assert (taken.pk, taken.attempt, taken.worker) == (job.pk, 2, other)
+
+
+@pytest.mark.parametrize(
+    ("reason", "again"), [("base_model_unavailable", False), ("disk_full", False), ("killed", True)]
+)
+def test_a_job_that_failed_for_what_a_machine_lacks_waits_behind_the_others(
+    worker: Worker, reason: str, again: bool
+) -> None:
+    job = make_running_job(worker)
+    other = make_job()
+    failure = {"reason": FailureReason(reason), "message": "", "now": timezone.now()}
+    queue.fail_job(job_id=job.pk, attempt=1, worker=worker, **failure)
+    taken = claim(worker)
+    assert taken is not None
+    assert taken.pk == (job.pk if again else other.pk)
+
+
+def test_a_job_that_failed_for_what_a_machine_lacks_is_tried_again_where_nothing_else_waits(worker: Worker) -> None:
+    job = make_running_job(worker)
+    failure = {"reason": FailureReason.DISK_FULL, "message": "", "now": timezone.now()}
+    queue.fail_job(job_id=job.pk, attempt=1, worker=worker, **failure)
+    taken = claim(worker)
+    assert taken is not None
+    assert (taken.pk, taken.attempt) == (job.pk, 2)
