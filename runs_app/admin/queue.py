@@ -5,6 +5,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import PermissionDenied
 from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -84,8 +85,10 @@ class QueueAdmin(ProductAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
         """A job has no page of its own: its run's is the one."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
         pk = unquote(object_id)
-        job = get_object_or_404(Job, pk=pk if pk.isdigit() else None)
+        job = get_object_or_404(Job, pk=pk if pk.isascii() and pk.isdigit() else None)
         return HttpResponseRedirect(reverse("admin:runs_app_run_change", args=[job.run_id]))
 
     def has_add_permission(self, request: HttpRequest) -> bool:

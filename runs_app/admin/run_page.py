@@ -19,8 +19,10 @@ from runs_app.services.waiting import Fleet, waiting_reason
 LINES_SHOWN = 1000
 MATRIX_LABELS = 30
 HEAT_STEPS = 9
+RARE_SUPPORT = 30  # test examples under which a figure says little
 FIGURES = ("f1", "precision", "recall", "accuracy")
 ETA_AFTER_STEPS = 20
+LONGEST_ETA_S = 10 * 365 * 86400  # a date can be said no further than the year 9999
 
 
 def live_context(run: Run, now: datetime) -> dict[str, Any]:
@@ -111,7 +113,7 @@ def progress_sentence(job: Job, epochs: int, now: datetime) -> str:
     if job.eta_seconds is None or (job.step or 0) < ETA_AFTER_STEPS:
         template = _("Epoch {epoch} of {epochs} · step {step} of {total} · estimating the remaining time…")
         return template.format(**facts)
-    ends = date_format(localtime(now + timedelta(seconds=job.eta_seconds)), "TIME_FORMAT")
+    ends = date_format(localtime(now + timedelta(seconds=min(job.eta_seconds, LONGEST_ETA_S))), "TIME_FORMAT")
     template = _("Epoch {epoch} of {epochs} · step {step} of {total} · {left} left, until {clock}")
     return template.format(**facts, left=duration(job.eta_seconds), clock=ends)
 
@@ -180,20 +182,26 @@ def class_rows(run: Run) -> list[dict[str, Any]]:
         {
             "label": row.get("label", ""),
             "figures": [figure(row.get(name)) for name in ("precision", "recall", "f1")],
-            "f1": f"{float(row.get('f1') or 0):.4f}",
-            "support": row.get("support", 0),
-            "is_rare": (row.get("support") or 0) < 30,
+            "f1": f"{_amount(row, 'f1'):.4f}",
+            "support": _amount(row, "support"),
+            "is_rare": _amount(row, "support") < RARE_SUPPORT,
         }
-        for row in sorted(rows, key=lambda row: -(row.get("support") or 0))
+        for row in sorted(rows, key=lambda row: -_amount(row, "support"))
     ]
+
+
+def _amount(row: dict[str, Any], name: str) -> float:
+    """0 for what is no number: the report is a worker's word, and its page opens whatever that says."""
+    value = row.get(name)
+    return value if isinstance(value, int | float) else 0
 
 
 def matrix(run: Run) -> dict[str, Any] | None:
     """Rows are what the sheet says, columns what the model says; a cell's shade is its share of the row."""
     found = run.report.get("confusion_matrix")
-    if not isinstance(found, dict) or not found.get("counts"):
+    labels, counts = (found.get("labels"), found.get("counts")) if isinstance(found, dict) else (None, None)
+    if not isinstance(labels, list) or not counts or not _is_table(counts):
         return None
-    labels, counts = found.get("labels", []), found["counts"]
     if len(labels) > MATRIX_LABELS:
         return {"too_large": len(labels)}
     rows = [
@@ -201,6 +209,11 @@ def matrix(run: Run) -> dict[str, Any] | None:
         for at, (label, row) in enumerate(zip(labels, counts, strict=False))
     ]
     return {"labels": labels, "rows": rows}
+
+
+def _is_table(counts: Any) -> bool:
+    rows = counts if isinstance(counts, list) else [None]
+    return all(isinstance(row, list) and all(isinstance(count, int) for count in row) for row in rows)
 
 
 def _cell(count: int, total: int, is_hit: bool) -> dict[str, Any]:

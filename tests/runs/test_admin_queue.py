@@ -77,6 +77,17 @@ def test_a_job_has_no_form_and_leads_to_its_run() -> None:
     assert client.post(reverse("admin:runs_app_job_delete", args=[job.pk]), {"post": "yes"}).status_code == 403
 
 
+@pytest.mark.parametrize("number", ["0", "²", "x", "9" * 30])
+def test_a_number_that_is_no_jobs_leads_nowhere(number: str) -> None:
+    assert signed_in().get(reverse("admin:runs_app_job_change", args=[number])).status_code == 404
+
+
+def test_who_may_not_see_the_queue_does_not_learn_which_jobs_there_are() -> None:
+    client = signed_in("datasets_app.view_dataset")
+    for number in (make_job().pk, 10**9):
+        assert client.get(reverse("admin:runs_app_job_change", args=[number])).status_code == 403
+
+
 def test_the_queue_takes_the_same_number_of_queries_for_many_jobs() -> None:
     client = signed_in()
     make_run()

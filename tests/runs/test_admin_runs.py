@@ -162,6 +162,13 @@ def test_the_remaining_time_is_not_guessed_from_the_first_steps() -> None:
     assert "calculando o tempo restante" in text_of(signed_in().get(page_of(job.run)))
 
 
+def test_a_remaining_time_beyond_every_calendar_breaks_nothing() -> None:
+    job = make_running_job()
+    progress = {"phase": "training", "epoch": 1e300, "step": 30, "total_steps": 900, "eta_seconds": 1e300}
+    telemetry.record_progress(job=job, progress=progress, now=timezone.now())
+    assert signed_in().get(page_of(job.run)).status_code == 200
+
+
 def test_a_completed_run_shows_test_figures_tables_and_ready_commands() -> None:
     per_class = [{"label": "provido", "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 12}]
     matrix = {"labels": ["negado", "provido"], "counts": [[7, 1], [2, 10]]}
@@ -182,7 +189,18 @@ def test_a_completed_run_shows_test_figures_tables_and_ready_commands() -> None:
     assert "2.13.0" in words
 
 
-@pytest.mark.parametrize("report", [{}, {"per_class": "x", "confusion_matrix": []}, {"per_class": [1, {}]}])
+@pytest.mark.parametrize(
+    "report",
+    [
+        {},
+        {"per_class": "x", "confusion_matrix": []},
+        {"per_class": [1, {}, {"support": "x", "f1": "y"}, {"support": None, "f1": [1]}]},
+        {"confusion_matrix": {"labels": None, "counts": [[1]]}},
+        {"confusion_matrix": {"labels": ["a"], "counts": 5}},
+        {"confusion_matrix": {"labels": ["a"], "counts": [1]}},
+        {"confusion_matrix": {"labels": ["a"], "counts": [["x"]]}},
+    ],
+)
 def test_a_report_of_another_shape_breaks_nothing(report: dict[str, Any]) -> None:
     run = complete(make_running_job(), metrics={"f1": None, "other": "x"}, report=report)
     assert signed_in().get(page_of(run)).status_code == 200
