@@ -10,4 +10,9 @@ if __name__ == "__main__":
         from django.core.management import execute_from_command_line
     except ImportError as error:
         raise SystemExit(f"Django is not installed in this Python ({error}). Run `make setup` first.") from error
-    execute_from_command_line(sys.argv)
+    from django.core.exceptions import ImproperlyConfigured
+
+    try:
+        execute_from_command_line(sys.argv)
+    except ImproperlyConfigured as error:
+        raise SystemExit(f"manage.py: {error}") from None

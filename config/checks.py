@@ -5,14 +5,24 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning, register
 
+POSITIVE = (
+    "JOB_LEASE_SECONDS",
+    "JOB_HEARTBEAT_SECONDS",
+    "JOB_UPLOAD_SECONDS",
+    "JOB_POLL_SECONDS",
+    "JOB_MAX_ATTEMPTS",
+    "WORKER_OFFLINE_SECONDS",
+    "MAX_UPLOAD_MB",
+    "MAX_DATASET_ROWS",
+)
+
 
 @register()
-def check_queue_intervals(**kwargs: Any) -> list[CheckMessage]:
-    """Lease and heartbeat: any positive value works, but a lease under three heartbeats is easily lost."""
-    names = ("JOB_LEASE_SECONDS", "JOB_HEARTBEAT_SECONDS", "WORKER_OFFLINE_SECONDS", "JOB_MAX_ATTEMPTS")
+def check_limits(**kwargs: Any) -> list[CheckMessage]:
+    """Any positive interval or limit works, but a lease under three heartbeats is easily lost."""
     errors: list[CheckMessage] = [
         Error(f"{name} must be positive.", hint=f"Set {name} to a number above zero.", id="bert.E001")
-        for name in names
+        for name in POSITIVE
         if getattr(settings, name) <= 0
     ]
     if settings.JOB_LEASE_SECONDS < 3 * settings.JOB_HEARTBEAT_SECONDS:

@@ -1,5 +1,6 @@
 """All settings of the server, read from the environment (and from `.env` beside manage.py). See .env.example."""
 
+import math
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,6 +11,24 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 env = environ.Env()
 environ.Env.read_env(BASE_DIR / ".env")
+
+
+def number(name: str, default: float) -> float:
+    """A finite number. Not env.float, which drops the letters that it cannot read: 1e3 is 13 to it, 10min is 10."""
+    text = env.str(name, default=str(default))
+    with suppress(ValueError, OverflowError):
+        if math.isfinite(value := float(text)):
+            return value
+    raise ImproperlyConfigured(f"{name} must be a number, not {text!r}. Correct it in the environment or in .env.")
+
+
+def whole(name: str, default: int) -> int:
+    """A whole number."""
+    value = number(name, default)
+    if value != int(value):
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value:g}. Correct it where it is set.")
+    return int(value)
+
 
 DEBUG = env.bool("DEBUG", default=False)
 SECRET_KEY = env.str("SECRET_KEY", default="")
@@ -94,7 +113,7 @@ if _database["ENGINE"].endswith("sqlite3"):
 else:
     _database.setdefault("OPTIONS", {})["pool"] = {
         "min_size": 1,
-        "max_size": env.int("DATABASE_POOL_SIZE", default=16),
+        "max_size": whole("DATABASE_POOL_SIZE", 16),
         "timeout": 10,
     }
     _database["CONN_HEALTH_CHECKS"] = True
@@ -112,6 +131,7 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 
 LANGUAGE_CODE = env.str("LANGUAGE_CODE", default="pt-br")
 LANGUAGES = [("pt-br", "Português (Brasil)"), ("en", "English")]
@@ -139,18 +159,18 @@ STORAGES = {
 WHITENOISE_USE_FINDERS = True  # a fresh clone serves its admin before anyone ran collectstatic
 FILE_UPLOAD_PERMISSIONS = 0o600
 
-MAX_UPLOAD_MB = env.int("MAX_UPLOAD_MB", default=100)
-MAX_DATASET_ROWS = env.int("MAX_DATASET_ROWS", default=1_000_000)
+MAX_UPLOAD_MB = whole("MAX_UPLOAD_MB", 100)
+MAX_DATASET_ROWS = whole("MAX_DATASET_ROWS", 1_000_000)
 DATA_UPLOAD_MAX_MEMORY_SIZE = 5 * 2**20  # JSON bodies; files are limited by MAX_UPLOAD_MB
 
 # The queue
 
-JOB_LEASE_SECONDS = env.float("JOB_LEASE_SECONDS", default=600)
-JOB_HEARTBEAT_SECONDS = env.float("JOB_HEARTBEAT_SECONDS", default=30)
-JOB_UPLOAD_SECONDS = env.float("JOB_UPLOAD_SECONDS", default=2)
-JOB_POLL_SECONDS = env.float("JOB_POLL_SECONDS", default=30)
-JOB_MAX_ATTEMPTS = env.int("JOB_MAX_ATTEMPTS", default=3)
-WORKER_OFFLINE_SECONDS = env.float("WORKER_OFFLINE_SECONDS", default=90)
+JOB_LEASE_SECONDS = number("JOB_LEASE_SECONDS", 600)
+JOB_HEARTBEAT_SECONDS = number("JOB_HEARTBEAT_SECONDS", 30)
+JOB_UPLOAD_SECONDS = number("JOB_UPLOAD_SECONDS", 2)
+JOB_POLL_SECONDS = number("JOB_POLL_SECONDS", 30)
+JOB_MAX_ATTEMPTS = whole("JOB_MAX_ATTEMPTS", 3)
+WORKER_OFFLINE_SECONDS = number("WORKER_OFFLINE_SECONDS", 90)
 
 # Transport: safe by default; `make demo` serves plain http on loopback and turns these off.
 
@@ -158,7 +178,7 @@ SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]  # a platform's health check speaks plain http
 SESSION_COOKIE_SECURE = env.bool("SESSION_COOKIE_SECURE", default=not DEBUG)
 CSRF_COOKIE_SECURE = env.bool("CSRF_COOKIE_SECURE", default=not DEBUG)
-SECURE_HSTS_SECONDS = env.int("SECURE_HSTS_SECONDS", default=0 if DEBUG else 31_536_000)
+SECURE_HSTS_SECONDS = whole("SECURE_HSTS_SECONDS", 0 if DEBUG else 31_536_000)
 SECURE_HSTS_INCLUDE_SUBDOMAINS = env.bool("SECURE_HSTS_INCLUDE_SUBDOMAINS", default=not DEBUG)
 SECURE_HSTS_PRELOAD = env.bool("SECURE_HSTS_PRELOAD", default=not DEBUG)
 if env.bool("BEHIND_TLS_PROXY", default=False):

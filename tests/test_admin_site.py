@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from runs_app.models import BaseModel
 from tests.admin_client import signed_in, text_of
-from tests.factories import make_api_token, make_dataset, make_run, make_worker
+from tests.factories import make_api_token, make_dataset, make_run, make_user, make_worker
 
 pytestmark = pytest.mark.django_db
 
@@ -105,6 +105,13 @@ def test_a_stranger_is_sent_to_the_login(model: str) -> None:
     page = Client().get(reverse(f"admin:{model}_changelist"))
     assert page.status_code == 302
     assert page["Location"].startswith(reverse("admin:login"))
+
+
+@pytest.mark.parametrize("place", ["//elsewhere.example", "https://elsewhere.example/", "/\\elsewhere.example"])
+def test_the_login_leads_to_no_other_site(place: str) -> None:
+    make_user(username="ana", is_superuser=True)
+    words = {"username": "ana", "password": "not-a-secret", "next": place}
+    assert Client().post(reverse("admin:login"), words)["Location"] == reverse("admin:index")
 
 
 def test_the_language_follows_the_reader(rows: None) -> None:
