@@ -1,10 +1,13 @@
 """The dataset: a sheet as it was uploaded, how its columns are read, and what was found in it."""
 
 import uuid
+from functools import partial
 from typing import Any
 
 from django.conf import settings
-from django.db import models
+from django.db import models, transaction
+from django.db.models.signals import post_delete
+from django.dispatch import receiver
 from django.utils.translation import gettext_lazy as _
 
 from datasets_app.querysets import DatasetQuerySet
@@ -39,6 +42,10 @@ class Dataset(models.Model):
     num_rows = models.PositiveIntegerField(_("examples"))
     labels = models.JSONField(_("labels"), default=list)  # [{name, count}], tag strings for tokens
     report = models.JSONField(_("quality report"), default=dict)
+    previous = models.ForeignKey(
+        "self", null=True, on_delete=models.SET_NULL, verbose_name=_("previous version"), related_name="next_versions"
+    )
+    version = models.PositiveIntegerField(_("version"), default=1)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, verbose_name=_("uploaded by"), related_name="+"
     )
@@ -71,3 +78,40 @@ class Dataset(models.Model):
     def warnings(self) -> list[dict[str, Any]]:
         """What was noticed and does not refuse the sheet: [{code, count, rows}]."""
         return self.report.get("warnings", [])
+
+
+def staged_name(instance: "StagedUpload", filename: str) -> str:
+    """Apart from the datasets, so that what is left behind by a crash can be told."""
+    return f"staged/{uuid.uuid4().hex}.xlsx"
+
+
+class StagedUpload(models.Model):
+    """A sheet between the steps of its upload, of one person; gone once it is confirmed, cancelled or too old."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    file = models.FileField(upload_to=staged_name)
+    sha256_hash = models.CharField(max_length=64)
+    size_bytes = models.BigIntegerField()
+    original_filename = models.CharField(max_length=255)
+    name = models.CharField(max_length=200)
+    description = models.TextField(blank=True)
+    previous = models.ForeignKey(Dataset, null=True, on_delete=models.SET_NULL, related_name="+")
+    look = models.JSONField(default=dict)  # as looking.look_at
+    choice = models.JSONField(default=dict)  # the fields of SheetChoice
+    report = models.JSONField(default=dict)  # the whole DatasetReport, once the sheet was found valid
+    difference = models.JSONField(default=dict)  # from the previous version, as comparing.compare_sheets
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "bert_staged_uploads"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.original_filename
+
+
+@receiver(post_delete, sender=StagedUpload)
+def remove_staged_file(instance: StagedUpload, **_signal: Any) -> None:
+    """However the row went, its person's account included, the bytes go with it once that is final."""
+    transaction.on_commit(partial(instance.file.storage.delete, instance.file.name or ""))

@@ -109,11 +109,23 @@ def store_sheet(
     about: name, description, original_filename and, of a later version, previous and version. more: what is added to
     the report.
     """
-    report = checked.report
     known = same_sheet(checked, choice)
     if known is not None:
         return known, False
-    dataset = Dataset(
+    return _save_once(draft(checked=checked, choice=choice, user=user, about=about, more=more), path)
+
+
+def draft(
+    *,
+    checked: Checked,
+    choice: SheetChoice,
+    user: AbstractBaseUser | None,
+    about: dict[str, Any],
+    more: dict[str, Any] | None = None,
+) -> Dataset:
+    """The dataset as `store_sheet` would keep it, without its file and not saved."""
+    report = checked.report
+    return Dataset(
         **about,
         task_type=report.task_type,
         sha256_hash=checked.sha256,
@@ -127,7 +139,6 @@ def store_sheet(
         report={**report_json(report), **(more or {})},
         created_by_id=user.pk if user is not None else None,
     )
-    return _save_once(dataset, path)
 
 
 def same_sheet(checked: Checked, choice: SheetChoice) -> Dataset | None:

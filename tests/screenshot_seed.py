@@ -82,6 +82,16 @@ def _dataset(user: User, name: str) -> Any:
         {"code": "contradictory_labels", "count": 6, "rows": [7, 19, 77, 90, 102, 400], "params": {"unit": "rows"}},
         {"code": "long_text", "count": 803, "rows": [3, 5], "params": {"share": 0.15, "max_length": 256}},
     ]
+    characters = {"min": 19, "p50": 512, "p90": 1804, "p99": 5003, "max": 12904, "mean": 702.4}
+    split = {
+        "sizes": {"train": 4284, "validation": 536, "test": 535},
+        "basis": "cnj",
+        "groups": 3120,
+        "leaked_by_random": {"groups": 212, "texts": 37, "near_duplicates": 61},
+        "leaked_by_ours": {"groups": 0, "texts": 0, "near_duplicates": 0},
+    }
+    identifiers = {"cnj": {"count": 4120, "rows_count": 3980}, "cpf": {"count": 12, "rows_count": 9}}
+    difference = {"added": 312, "removed": 4, "relabelled": 27, "unchanged": 5012, "relabelled_rows": [12, 80, 311]}
     words = {"min": 4, "p50": 88, "p90": 301, "p99": 820, "max": 2104, "mean": 120.3}
     beyond = [
         {"max_length": 128, "share": 0.41},
@@ -94,7 +104,17 @@ def _dataset(user: User, name: str) -> Any:
         created_by=user,
         num_rows=sum(COUNTS),
         labels=[{"name": label, "count": count} for label, count in zip(LABELS, COUNTS, strict=True)],
-        report={"warnings": warnings, "quality": {"words": words, "beyond": beyond}},
+        report={
+            "warnings": warnings,
+            "quality": {
+                "words": words,
+                "characters": characters,
+                "beyond": beyond,
+                "split": split,
+                "identifiers": identifiers,
+            },
+            "difference": difference,
+        },
     )
 
 

@@ -218,13 +218,35 @@ def photograph(browser: Browser, address: str, pages: dict[str, str], session: s
     browser.open(address + pages["worker-register"])
     browser.run(f"document.getElementById('id_name').value = 'gpu-nova'; {send}")
     photograph_page(browser, "worker-token", target)
-    browser.open(address + pages["dataset-upload"])
-    browser.choose_file("#id_file", bad_sheet(target))
-    browser.run(f"document.getElementById('id_name').value = 'Com erros'; {send}")
-    photograph_page(browser, "dataset-upload-errors", target)
+    photograph_upload(browser, address + pages["dataset-upload"], target)
     browser.open(address + pages["run-new"])
     browser.run(f"document.getElementById('id_epochs').value = '-3'; {send}")
     photograph_page(browser, "run-new-errors", target)
+
+
+def photograph_upload(browser: Browser, address: str, target: Path) -> None:
+    """The steps of an upload: a sheet with errors, then one that is kept."""
+    send = "document.querySelector('form[novalidate]').requestSubmit()"
+    for name, sheet in (("errors", bad_sheet(target)), ("report", good_sheet(target))):
+        browser.open(address)
+        browser.choose_file("#id_file", sheet)
+        browser.run(f"document.getElementById('id_name').value = 'Decisões de outubro'; {send}")
+        photograph_page(browser, f"dataset-upload-columns-{name}", target)
+        browser.run(send)
+        photograph_page(browser, f"dataset-upload-{name}", target)
+
+
+def good_sheet(folder: Path) -> Path:
+    """A sheet that can be used, with repeats and case numbers."""
+    from tests.factories import sheet_bytes
+
+    rows = [
+        (f"Agravo de instrumento no processo 0001234-{n % 7:02}.2021.8.12.0001: {n % 30} laudas.", f"tema {n % 3}")
+        for n in range(90)
+    ]
+    path = folder / "decisoes.xlsx"
+    path.write_bytes(sheet_bytes(rows))
+    return path
 
 
 def bad_sheet(folder: Path) -> Path:

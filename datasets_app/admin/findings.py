@@ -18,9 +18,10 @@ def finding_sentence(warning: dict[str, Any]) -> str:
     params = warning.get("params") or {}
     facts = {
         "count": number_format(count, force_grouping=True),
-        "names": _listed(params.get("classes") or params.get("columns") or []),
+        "names": _listed(params.get("classes") or params.get("columns") or params.get("sheets") or []),
         "share": figure(100 * float(params.get("share") or 0), 1),
         "below": params.get("below", 5),
+        "row": next(iter(warning.get("rows") or []), ""),
         "ratio": params.get("ratio", 10),
         "largest": params.get("largest", ""),
         "length": params.get("max_length", 256),
@@ -47,6 +48,12 @@ def _sentence(code: str, n: int) -> str:
         )
     if code == "extra_columns":
         return _("Columns that are not used: %(names)s.")
+    if code == "number_label":
+        return _("Labels that are numbers: %(names)s. If they are codes of a list, better write what they mean.")
+    if code == "hidden_sheet":
+        return _("Hidden sheets that were not read: %(names)s.")
+    if code == "late_header":
+        return _("The header stands in row %(row)s; what is above it was not read.")
     return _counted(code, n)
 
 
@@ -67,6 +74,11 @@ def _counted(code: str, n: int) -> str:
             "%(count)s rows differ from an earlier one only in digits, case, accents or punctuation.",
             n,
         ),
+        "shared_case": ngettext(
+            "%(count)s row shares its case number. Rows of one case stay together when the sheet is split.",
+            "%(count)s rows share case numbers. Rows of one case stay together when the sheet is split.",
+            n,
+        ),
         "repaired_bio": ngettext("%(count)s BIO tag was repaired.", "%(count)s BIO tags were repaired.", n),
         "date_label": ngettext(
             "%(count)s cell was a date and was read as text (2026-11-22).",
@@ -85,11 +97,17 @@ def _counted(code: str, n: int) -> str:
 def row_words(warning: dict[str, Any]) -> str:
     """ "Rows 3, 17, 21 and 4 more"; empty where the finding is of no row."""
     rows = warning.get("rows") or []
+    of_rows = (warning.get("params") or {}).get("unit", "rows") == "rows"
+    return rows_listed(rows, int(warning.get("count", 0)) if of_rows else 0)
+
+
+def rows_listed(rows: list[int], count: int) -> str:
+    """The first twenty, and how many more of `count` there are."""
     if not rows:
         return ""
     shown = ", ".join(str(row) for row in rows[:ROWS_SHOWN])
-    rest = max(int(warning.get("count", 0)), len(rows)) - len(rows[:ROWS_SHOWN])
-    if rest <= 0 or (warning.get("params") or {}).get("unit", "rows") != "rows":
+    rest = max(count, len(rows)) - len(rows[:ROWS_SHOWN]) if count else 0
+    if rest <= 0:
         return ngettext("Row %(rows)s", "Rows %(rows)s", len(rows)) % {"rows": shown}
     return _("Rows %(rows)s and %(count)d more") % {"rows": shown, "count": rest}
 

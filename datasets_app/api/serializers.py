@@ -56,6 +56,8 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
             "num_rows",
             "labels",
             "report",
+            "previous",
+            "version",
             "created_by",
             "created_at",
         ]

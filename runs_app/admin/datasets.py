@@ -57,6 +57,8 @@ def _of_runs(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
     more: dict[str, Any] = {"download_url": reverse("dataset-download", args=[dataset.pk])}
     if request.user.has_perm("runs_app.view_run"):
         more["runs_made"] = [_line(run) for run in Run.objects.filter(dataset=dataset)[:RUNS_SHOWN]]
+    if request.user.has_perm("datasets_app.add_dataset"):
+        more["next_version_url"] = f"{reverse('admin:datasets_app_dataset_add')}?previous={dataset.pk}"
     if request.user.has_perm("runs_app.add_run"):
         more["train_url"] = f"{reverse('admin:runs_app_run_add')}?dataset={dataset.pk}"
     return more

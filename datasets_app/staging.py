@@ -1,0 +1,161 @@
+"""An upload in steps: the bytes are kept between them, for one person and a few hours."""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.models import AbstractBaseUser
+from django.core.files.base import File
+from django.utils import timezone
+
+from datasets_app.annotating import annotate_sheet
+from datasets_app.comparing import Side
+from datasets_app.models import Dataset, StagedUpload
+from datasets_app.services import (
+    Checked,
+    SheetChoice,
+    clean_filename,
+    draft,
+    judge,
+    private_copy,
+    reader_limits,
+    refusals,
+    same_sheet,
+    store_sheet,
+)
+from datasets_app.sheet_child import compare_files, look_at_file
+from datasets_app.validation import DatasetReport
+from worker_client.formats import SheetRequest
+
+logger = logging.getLogger(__name__)
+
+KEPT_FOR = timedelta(hours=12)
+MAX_PER_PERSON = 3
+
+
+def stage_upload(
+    *, file: File, filename: str, user: AbstractBaseUser, name: str, description: str = "", previous: Dataset | None
+) -> StagedUpload:
+    """Keep the bytes and look at them. Raises DatasetInvalid (then nothing is kept) and UploadTooLarge.
+
+    A person has at most three uploads under way; the oldest gives way.
+    """
+    with private_copy(file) as (path, sha256, size_bytes), refusals():
+        look = look_at_file(path, limits=reader_limits())
+        staged = StagedUpload(
+            user_id=user.pk,
+            sha256_hash=sha256,
+            size_bytes=size_bytes,
+            original_filename=clean_filename(filename),
+            name=name,
+            description=description,
+            previous=previous,
+            look=look,
+        )
+        with path.open("rb") as content:
+            staged.file.save("sheet.xlsx", File(content), save=False)
+        try:
+            staged.save(force_insert=True)
+        except BaseException:
+            staged.file.storage.delete(staged.file.name or "")
+            raise
+    for old in StagedUpload.objects.filter(user_id=user.pk).order_by("-created_at")[MAX_PER_PERSON:]:
+        old.delete()
+    return staged
+
+
+def staged_upload(*, pk: UUID, user: AbstractBaseUser) -> StagedUpload | None:
+    """This person's upload under way; None when it is somebody else's, over or too old."""
+    remove_expired(now=timezone.now())
+    uploads = StagedUpload.objects.select_related("previous", "user")
+    return uploads.filter(pk=pk, user_id=user.pk).first()
+
+
+def remove_expired(*, now: datetime) -> int:
+    """Remove what nobody went on with; returns how many there were."""
+    expired = list(StagedUpload.objects.filter(created_at__lt=now - KEPT_FOR))
+    for staged in expired:
+        staged.delete()
+    return len(expired)
+
+
+def look_at_sheet(*, staged: StagedUpload, sheet: str) -> None:
+    """Look at another sheet of the workbook. Raises DatasetInvalid."""
+    with private_copy(staged.file) as (path, _sha256, _size_bytes), refusals():
+        staged.look = look_at_file(path, sheet, limits=reader_limits())
+    staged.save(update_fields=["look"])
+
+
+def check_upload(*, staged: StagedUpload, choice: SheetChoice) -> None:
+    """Judge the sheet as read by `choice`, and compare it with the previous version. Raises DatasetInvalid."""
+    staged.choice, staged.report, staged.difference = vars(choice), {}, {}
+    staged.save(update_fields=["choice", "report", "difference"])
+    with private_copy(staged.file) as (path, _sha256, _size_bytes):
+        report = judge(path, choice)
+        if staged.previous is not None:
+            request = SheetRequest(report.task_type, report.sheet, report.columns)
+            staged.difference = _difference(staged.previous, (path, request, choice.repair_bio))
+    staged.report = report.to_json()
+    staged.save(update_fields=["report", "difference"])
+
+
+def existing_dataset(staged: StagedUpload) -> Dataset | None:
+    """The dataset of the same bytes that was read in the same way, once the upload was checked."""
+    return same_sheet(checked_upload(staged), SheetChoice(**staged.choice))
+
+
+def draft_dataset(staged: StagedUpload) -> Dataset:
+    """What confirming would keep, not saved."""
+    return draft(
+        checked=checked_upload(staged),
+        choice=SheetChoice(**staged.choice),
+        user=staged.user,
+        about=_about(staged),
+        more=_more(staged),
+    )
+
+
+def checked_upload(staged: StagedUpload) -> Checked:
+    """The judgement of an upload that passed it."""
+    return Checked(staged.sha256_hash, staged.size_bytes, DatasetReport.from_json(staged.report))
+
+
+def confirm_upload(*, staged: StagedUpload) -> tuple[Dataset, bool]:
+    """Keep the sheet as a dataset; returns it and whether it is new. The staged bytes are gone afterwards."""
+    with private_copy(staged.file) as (path, _sha256, _size_bytes):
+        kept = store_sheet(
+            path=path,
+            checked=checked_upload(staged),
+            choice=SheetChoice(**staged.choice),
+            user=staged.user,
+            about=_about(staged),
+            more=_more(staged),
+        )
+    staged.delete()
+    return kept
+
+
+def annotated_upload(*, staged: StagedUpload) -> tuple[bytes, str]:
+    """The marked copy of the sheet, and its name. Raises DatasetInvalid."""
+    return annotate_sheet(file=staged.file, filename=staged.original_filename, choice=SheetChoice(**staged.choice))
+
+
+def _about(staged: StagedUpload) -> dict[str, Any]:
+    about = {name: getattr(staged, name) for name in ("name", "description", "original_filename", "previous")}
+    return {**about, "version": staged.previous.version + 1 if staged.previous else 1}
+
+
+def _more(staged: StagedUpload) -> dict[str, Any]:
+    return {"difference": staged.difference} if staged.difference else {}
+
+
+def _difference(previous: Dataset, new: Side) -> dict[str, Any]:
+    """Nothing when the previous file is no longer there: the upload need not fail for that."""
+    request = SheetRequest(previous.task_type, previous.sheet, previous.columns)
+    try:
+        with private_copy(previous.file) as (path, _sha256, _size_bytes), refusals():
+            return compare_files((path, request, previous.repair_bio), new, limits=reader_limits())
+    except FileNotFoundError:
+        logger.warning("the file of dataset %d is missing: no comparison with its next version", previous.pk)
+        return {}
