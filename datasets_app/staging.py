@@ -41,6 +41,7 @@ def stage_upload(
 
     A person has at most three uploads under way; the oldest gives way.
     """
+    remove_expired(now=timezone.now())
     with private_copy(file) as (path, sha256, size_bytes), refusals():
         look = look_at_file(path, limits=reader_limits())
         staged = StagedUpload(

@@ -274,6 +274,22 @@ def test_the_page_takes_the_same_number_of_queries_for_many_runs() -> None:
             {"code": "formula_cells", "count": 2},
             "2 células têm fórmulas; foram usados os últimos valores calculados.",
         ),
+        (
+            {"code": "shared_case", "count": 3},
+            "3 linhas repetem números de processo. Linhas do mesmo processo ficam juntas na divisão da planilha.",
+        ),
+        (
+            {"code": "number_label", "count": 9, "params": {"classes": ["1", "2"]}},
+            "Rótulos que são números: “1”, “2”. Se forem códigos de uma lista, é melhor escrever o que significam.",
+        ),
+        (
+            {"code": "hidden_sheet", "count": 1, "params": {"unit": "sheets", "sheets": ["Velha"]}},
+            "Abas ocultas que não foram lidas: “Velha”.",
+        ),
+        (
+            {"code": "late_header", "count": 1, "rows": [3]},
+            "O cabeçalho está na linha 3; o que está acima dele não foi lido.",
+        ),
         ({"code": "100%_new", "count": 2}, "100%_new"),
     ],
 )

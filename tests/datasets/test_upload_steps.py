@@ -9,6 +9,7 @@ import openpyxl
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -236,3 +237,12 @@ def test_a_version_of_a_dataset_whose_file_is_gone_is_kept_without_a_comparison(
 def test_an_unknown_previous_version_is_no_version(previous: str) -> None:
     page: Any = signed_in().get(ADD, {"previous": previous})
     assert page.context["title"] == "Enviar planilha"
+
+
+def test_the_command_removes_expired_uploads_and_spares_the_others(media: Path) -> None:
+    client, out = signed_in(), io.StringIO()
+    send(client, sheet_bytes())
+    StagedUpload.objects.update(created_at=timezone.now() - staging.KEPT_FOR - timedelta(seconds=1))
+    StagedUpload.objects.create(user=make_user(), size_bytes=1)
+    call_command("remove_expired_uploads", stdout=out)
+    assert (out.getvalue(), StagedUpload.objects.count(), staged_files(media)) == ("1\n", 1, [])
