@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
@@ -55,6 +55,11 @@ class TrainingSite(admin.AdminSite):
         return [group for group in [*groups, *apps] if group["models"]]
 
 
+def _is_key(value: str) -> bool:
+    """Whether `value` is a row's number that fits the database's integers."""
+    return value.isascii() and value.isdigit() and len(value) < 19
+
+
 def _group(title: Any, found: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
     home = found[0][0] if found else {}
     return {
@@ -82,6 +87,8 @@ class ProductAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Django's list with our title, button and empty state."""
+        if not all(_is_key(value) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise BadRequest  # no list of ours offers such a row, and the database cannot look it up
         words = {
             "title": capfirst(self.opts.verbose_name_plural),
             "add_label": self.add_label,

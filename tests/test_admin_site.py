@@ -107,6 +107,14 @@ def test_a_stranger_is_sent_to_the_login(model: str) -> None:
     assert page["Location"].startswith(reverse("admin:login"))
 
 
+@pytest.mark.parametrize("row", ["x", "²", "9" * 40, "-1"])
+def test_an_action_on_rows_that_cannot_be_is_refused(row: str) -> None:
+    make_run()
+    for model, action in (("runs_app_run", "cancel_selected"), ("workers_app_worker", "switch_off")):
+        words = {"action": action, "_selected_action": row, "confirmed": "yes"}
+        assert signed_in().post(reverse(f"admin:{model}_changelist"), words).status_code == 400
+
+
 @pytest.mark.parametrize("place", ["//elsewhere.example", "https://elsewhere.example/", "/\\elsewhere.example"])
 def test_the_login_leads_to_no_other_site(place: str) -> None:
     make_user(username="ana", is_superuser=True)
