@@ -6,7 +6,7 @@ Rows are told apart by their text as the reader normalises it. Texts are not kep
 from __future__ import annotations
 
 from array import array
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,17 @@ def compare_sheets(old: Side, new: Side, limits: Limits) -> dict[str, Any]:
 
     A text that stands n times counts n times. Raises SheetRefused.
     """
-    outcomes: defaultdict[int, list[int]] = defaultdict(list)
+    same: Counter[int] = Counter()  # of a text with its outcome
+    left: Counter[int] = Counter()  # of a text: rows of the old sheet that found nothing yet
     for _row, text, outcome in _rows(old, limits):
-        outcomes[text].append(outcome)
+        same[hash((text, outcome))] += 1
+        left[text] += 1
     rows, texts, unchanged = array("L"), array("q"), 0
     for row, text, outcome in _rows(new, limits):
-        if outcome in outcomes.get(text, ()):
-            outcomes[text].remove(outcome)
+        pair = hash((text, outcome))
+        if same.get(pair):
+            same[pair] -= 1
+            left[text] -= 1
             unchanged += 1
         else:
             rows.append(row)
@@ -38,13 +42,13 @@ def compare_sheets(old: Side, new: Side, limits: Limits) -> dict[str, Any]:
     # Only now, when every row that is the same found its own, are the others of one text each other's changes.
     relabelled, named = 0, []
     for row, text in zip(rows, texts, strict=True):
-        if outcomes.get(text):
-            outcomes[text].pop()
+        if left.get(text):
+            left[text] -= 1
             relabelled += 1
             named.append(row)
     return {
         "added": len(rows) - relabelled,
-        "removed": sum(map(len, outcomes.values())),
+        "removed": left.total(),
         "relabelled": relabelled,
         "unchanged": unchanged,
         "relabelled_rows": sorted(named)[:ROWS_NAMED],

@@ -14,6 +14,7 @@ from datasets_app.comparing import Side
 from datasets_app.models import Dataset, StagedUpload
 from datasets_app.services import (
     Checked,
+    DatasetInvalid,
     SheetChoice,
     clean_filename,
     draft,
@@ -70,7 +71,11 @@ def staged_upload(*, pk: UUID, user: AbstractBaseUser) -> StagedUpload | None:
     """This person's upload under way; None when it is somebody else's, over or too old."""
     remove_expired(now=timezone.now())
     uploads = StagedUpload.objects.select_related("previous", "user")
-    return uploads.filter(pk=pk, user_id=user.pk).first()
+    staged = uploads.filter(pk=pk, user_id=user.pk).first()
+    if staged is not None and not staged.file.storage.exists(staged.file.name or ""):
+        staged.delete()  # a disk that was emptied by a new deployment, say
+        return None
+    return staged
 
 
 def remove_expired(*, now: datetime) -> int:
@@ -152,11 +157,11 @@ def _more(staged: StagedUpload) -> dict[str, Any]:
 
 
 def _difference(previous: Dataset, new: Side) -> dict[str, Any]:
-    """Nothing when the previous file is no longer there: the upload need not fail for that."""
+    """Nothing when the previous file is gone or the two cost too much together: the upload need not fail for that."""
     request = SheetRequest(previous.task_type, previous.sheet, previous.columns)
     try:
         with private_copy(previous.file) as (path, _sha256, _size_bytes), refusals():
             return compare_files((path, request, previous.repair_bio), new, limits=reader_limits())
-    except FileNotFoundError:
-        logger.warning("the file of dataset %d is missing: no comparison with its next version", previous.pk)
+    except (FileNotFoundError, DatasetInvalid) as error:
+        logger.warning("dataset %d is not compared with its next version: %s", previous.pk, type(error).__name__)
         return {}

@@ -1,5 +1,6 @@
 """The first look at a workbook, the comparison of two, and their sentences; on files, without a database."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -118,3 +119,12 @@ def test_identifiers_are_counted_by_kind() -> None:
 
 def test_an_old_report_without_these_parts_says_nothing_of_them() -> None:
     assert (split_sentences({}), identifier_sentences({}), lengths({}), change_sentences({})) == ([], [], {}, [])
+
+
+def test_one_text_thousands_of_times_is_compared_in_one_pass(tmp_path: Path) -> None:
+    rows = [("o mesmo texto", f"r{n % 2}") for n in range(30_000)]
+    old, new = text_sheet(tmp_path / "a.xlsx", rows), text_sheet(tmp_path / "b.xlsx", rows[1:])
+    before = time.process_time()
+    told = compare(old, new)
+    assert (told["unchanged"], told["removed"]) == (29_999, 1)
+    assert time.process_time() - before < 5

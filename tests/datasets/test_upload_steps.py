@@ -144,6 +144,15 @@ def test_an_upload_that_nobody_goes_on_with_is_removed(media: Path) -> None:
     assert (StagedUpload.objects.count(), staged_files(media)) == (0, [])
 
 
+def test_an_upload_whose_bytes_are_gone_is_begun_again(media: Path) -> None:
+    client = signed_in()
+    page = send(client, sheet_bytes())
+    staged_files(media)[0].unlink()
+    page = client.post(page.request["PATH_INFO"], follow=True)
+    assert messages_of(page)[0].startswith("Este envio não existe mais")
+    assert not StagedUpload.objects.exists()
+
+
 def test_the_files_of_a_deleted_account_go_with_it(media: Path) -> None:
     client = signed_in()
     send(client, sheet_bytes())
