@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 from config.display import NOTHING, duration, figure, parameter, percent
 from runs_app.admin.sentences import actor_name, attempt_line, event_sentence, failure_advice, phase_word
 from runs_app.admin.words import METRIC_WORDS, option_word, parameter_label, status_badge
-from runs_app.choices import TERMINAL, Split, Status
+from runs_app.choices import TERMINAL, WAITING, Split, Status
 from runs_app.hyperparameters import HYPERPARAMETERS
 from runs_app.models import BaseModel, Job, LogEntry, Run
 from runs_app.services.waiting import Fleet, waiting_reason
@@ -61,9 +61,9 @@ def head(run: Run, now: datetime) -> dict[str, Any]:
     started, ended = run.started_at, run.finished_at or now
     shown: dict[str, Any] = {
         "badge": status_badge(run.status),
-        "worker": job.worker if run.status not in (Status.PENDING, Status.PAUSED) else None,
+        "worker": job.worker if run.status not in WAITING else None,
         "duration": duration((ended - started).total_seconds()) if started else None,
-        "waiting": waiting_reason(job, Fleet.now(now)) if run.status in (Status.PENDING, Status.PAUSED) else None,
+        "waiting": waiting_reason(job, Fleet.now(now)) if run.status in WAITING else None,
         "progress": progress(run, now) if run.status == Status.RUNNING else None,
         "wish": wish(job),
     }

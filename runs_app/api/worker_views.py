@@ -18,7 +18,9 @@ from rest_framework import serializers, status
 from rest_framework.exceptions import ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from rest_framework.reverse import reverse
 
+from datasets_app.models import Dataset
 from runs_app.api.exceptions import RunsAPIView
 from runs_app.api.serializers import (
     ClaimSerializer,
@@ -31,7 +33,7 @@ from runs_app.api.serializers import (
     ReleaseSerializer,
 )
 from runs_app.choices import FailureReason, ReleaseReason
-from runs_app.models import Job
+from runs_app.models import Job, Run
 from runs_app.services import queue, telemetry
 from workers_app import services as workers
 from workers_app.api.permissions import IsWorker, PersonOrWorker, is_worker, worker_of
@@ -145,7 +147,6 @@ class ClaimView(WorkerView):
 
 def claim_answer(job: Job, worker: Worker, request: Request) -> dict[str, Any]:
     """Job, run, dataset and what earlier attempts left."""
-    run, dataset = job.run, job.run.dataset
     earlier = job.attempts.filter(number__lt=job.attempt).order_by("-number")
     last = earlier.first()
     return {
@@ -157,31 +158,39 @@ def claim_answer(job: Job, worker: Worker, request: Request) -> dict[str, Any]:
             "lease_seconds": settings.JOB_LEASE_SECONDS,
             "heartbeat_seconds": settings.JOB_HEARTBEAT_SECONDS,
         },
-        "run": {
-            "id": run.pk,
-            "name": run.name,
-            "task_type": run.task_type,
-            "base_model": run.base_model,
-            "base_model_revision": run.base_model_revision,
-            "seed": run.seed,
-            "hyperparameters": run.hyperparameters,
-        },
-        "dataset": {
-            "id": dataset.pk,
-            "sha256": dataset.sha256_hash,
-            "size_bytes": dataset.size_bytes,
-            "filename": dataset.original_filename,
-            "sheet": dataset.sheet,
-            "columns": dataset.columns,
-            "labels": dataset.labels,
-            "num_rows": dataset.num_rows,
-            "repair_bio": dataset.repair_bio,
-            "download_url": request.build_absolute_uri(f"/bert-training/api/datasets/{dataset.pk}/download"),
-        },
+        "run": _run_facts(job.run),
+        "dataset": _dataset_facts(job.run.dataset, request),
         "resume": {
             "same_worker": last is not None and last.worker_id == worker.pk,
             "previous_attempts": earlier.count(),
         },
+    }
+
+
+def _run_facts(run: Run) -> dict[str, Any]:
+    return {
+        "id": run.pk,
+        "name": run.name,
+        "task_type": run.task_type,
+        "base_model": run.base_model,
+        "base_model_revision": run.base_model_revision,
+        "seed": run.seed,
+        "hyperparameters": run.hyperparameters,
+    }
+
+
+def _dataset_facts(dataset: Dataset, request: Request) -> dict[str, Any]:
+    return {
+        "id": dataset.pk,
+        "sha256": dataset.sha256_hash,
+        "size_bytes": dataset.size_bytes,
+        "filename": dataset.original_filename,
+        "sheet": dataset.sheet,
+        "columns": dataset.columns,
+        "labels": dataset.labels,
+        "num_rows": dataset.num_rows,
+        "repair_bio": dataset.repair_bio,
+        "download_url": reverse("dataset-download", args=[dataset.pk], request=request),
     }
 
 

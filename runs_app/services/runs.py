@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from datasets_app.models import Dataset
 from runs_app import hyperparameters
-from runs_app.choices import TERMINAL, Status
+from runs_app.choices import TERMINAL, WAITING, Status
 from runs_app.models import BaseModel, Job, Run
 from runs_app.services.errors import InvalidTransition
 from runs_app.services.queue import requeue_expired
@@ -134,7 +134,7 @@ def set_priority(*, run: Run, priority: int, user: AbstractBaseUser | None, now:
     """Move a waiting run forward (higher) or back. Raises InvalidTransition once it is running or over."""
     with transaction.atomic():
         job = _current(run, now)
-        if not Job.objects.filter(pk=job.pk, status__in=(Status.PENDING, Status.PAUSED)).update(priority=priority):
+        if not Job.objects.filter(pk=job.pk, status__in=WAITING).update(priority=priority):
             raise InvalidTransition(_("Only a waiting run has a place in the queue."))
         note(job, actor=actor_of(user), reason=f"priority {priority}", now=now)
         job.priority = priority

@@ -5,7 +5,6 @@ from datetime import datetime
 from typing import Any
 
 from runs_app.models import Attempt, EpochMetric, Job, LogEntry
-from workers_app.models import Worker
 
 PROGRESS_FIELDS = ("phase", "epoch", "step", "total_steps", "eta_seconds")
 
@@ -89,8 +88,3 @@ def current_jobs() -> dict[int, Job]:
     """The live job of each busy worker, by the worker's id."""
     live = Attempt.objects.filter(ended_at=None, worker__isnull=False).select_related("job__run")
     return {attempt.worker_id: attempt.job for attempt in live if attempt.worker_id is not None}
-
-
-def is_worker_busy(worker: Worker) -> bool:
-    """Whether this worker holds a live job."""
-    return Attempt.objects.filter(worker=worker, ended_at=None).exists()

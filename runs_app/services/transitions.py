@@ -10,7 +10,7 @@ from typing import Any
 
 from django.db.models import F, QuerySet
 
-from runs_app.choices import TERMINAL, AttemptOutcome, Status
+from runs_app.choices import TERMINAL, WAITING, AttemptOutcome, Status
 from runs_app.models import Attempt, Job, JobEvent, Run
 
 SERVER = "server"
@@ -79,7 +79,7 @@ def _leaving(to: Status) -> dict[str, Any]:
     if to == Status.RUNNING:
         return {}
     cleared: dict[str, Any] = {"lease_expires_at": None, "pause_requested_at": None, "eta_seconds": None}
-    return {**cleared, "cancel_requested_at": None} if to in (Status.PENDING, Status.PAUSED) else cleared
+    return {**cleared, "cancel_requested_at": None} if to in WAITING else cleared
 
 
 def _write_run(job: Job, transition: Transition, *, now: datetime) -> None:
