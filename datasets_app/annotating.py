@@ -23,8 +23,6 @@ from datasets_app.services import (
 from datasets_app.sheet_child import annotate_file
 from datasets_app.validation import DatasetReport
 
-XLSX_TYPE = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"
-
 
 def annotate_sheet(*, file: File, filename: str, choice: SheetChoice) -> tuple[bytes, str]:
     """The marked copy, and what to call it.

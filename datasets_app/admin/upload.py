@@ -1,6 +1,5 @@
 """The upload in three steps: file, columns with a first look, report to confirm."""
 
-from io import BytesIO
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -8,7 +7,7 @@ from uuid import UUID
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -19,7 +18,7 @@ from django.utils.translation import gettext as _
 from config.admin import ProductAdmin, person
 from datasets_app import staging
 from datasets_app.admin.page import dataset_page
-from datasets_app.annotating import XLSX_TYPE
+from datasets_app.downloads import sheet_response
 from datasets_app.forms import COLUMN_SECTIONS, ColumnsForm, FileForm
 from datasets_app.models import Dataset, StagedUpload, TaskType
 from datasets_app.services import DatasetInvalid, UploadTooLarge, mapping_key
@@ -104,7 +103,7 @@ class UploadSteps(ProductAdmin):
         template = "admin/datasets_app/dataset/upload_report.html"
         return TemplateResponse(request, template, self.page_context(request, **context))
 
-    def errors_view(self, request: HttpRequest, pk: UUID) -> HttpResponse | FileResponse:
+    def errors_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """The marked copy of a sheet that was checked and refused."""
         staged = self._staged(request, pk)
         if staged is None or not staged.choice:
@@ -114,7 +113,7 @@ class UploadSteps(ProductAdmin):
         except DatasetInvalid as invalid:
             self.message_user(request, str(invalid), messages.ERROR)
             return HttpResponseRedirect(_step("columns", staged))
-        return _download(content, name)
+        return sheet_response(content, name)
 
     def cancel_view(self, request: HttpRequest, pk: UUID) -> HttpResponse:
         """Throw the upload away. Nothing happens to it by a mere link."""
@@ -124,12 +123,12 @@ class UploadSteps(ProductAdmin):
             self.message_user(request, _("Upload cancelled. Nothing was kept."), messages.SUCCESS)
         return HttpResponseRedirect(self._home(request))
 
-    def template_view(self, request: HttpRequest, task_type: str) -> FileResponse:
+    def template_view(self, request: HttpRequest, task_type: str) -> HttpResponse:
         """A sheet to start from."""
         self._check_person(request)
         if task_type not in TaskType.values:
             raise Http404
-        return _download(template_sheet(task_type), template_name(task_type))
+        return sheet_response(template_sheet(task_type), template_name(task_type))
 
     def _check_person(self, request: HttpRequest) -> None:
         if not self.has_add_permission(request):
@@ -266,10 +265,6 @@ def _step(name: str, staged: StagedUpload) -> str:
 
 def _query_of(staged: StagedUpload) -> str:
     return "?" + urlencode({"previous": staged.previous_id}) if staged.previous_id else ""
-
-
-def _download(content: bytes, name: str) -> FileResponse:
-    return FileResponse(BytesIO(content), as_attachment=True, filename=name, content_type=XLSX_TYPE)
 
 
 def _known_as_guessed(staged: StagedUpload) -> Dataset | None:

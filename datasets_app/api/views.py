@@ -1,11 +1,10 @@
 """Datasets: check, upload, list, read."""
 
-from io import BytesIO
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
-from django.http import FileResponse
+from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics, status
@@ -14,10 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from datasets_app import services
-from datasets_app.annotating import XLSX_TYPE, annotate_sheet
+from datasets_app.annotating import annotate_sheet
 from datasets_app.api.exceptions import SheetsAPIView, too_large
 from datasets_app.api.filters import DatasetFilter
 from datasets_app.api.serializers import DatasetSerializer, SheetSerializer, UploadSerializer
+from datasets_app.downloads import XLSX_TYPE, sheet_response
 from datasets_app.models import Dataset
 
 MULTIPART_OVERHEAD_BYTES = 64 * 1024  # boundaries and the other fields of a form
@@ -79,7 +79,7 @@ class AnnotateView(SheetUploadView):
         request={"multipart/form-data": SheetSerializer},
         responses={(200, XLSX_TYPE): OpenApiTypes.BINARY, 422: dict},
     )
-    def post(self, request: Request) -> FileResponse:
+    def post(self, request: Request) -> HttpResponse:
         """A copy with the faulty cells coloured and commented and a list of all errors; nothing is stored.
 
         422 only for a file that cannot be read as a sheet at all. A long sheet (above 20 MiB or 20,000 rows) comes
@@ -88,7 +88,7 @@ class AnnotateView(SheetUploadView):
         form = self.form(request)
         file = form.validated_data["file"]
         copy, filename = annotate_sheet(file=file, filename=file.name, choice=form.choice())
-        return FileResponse(BytesIO(copy), as_attachment=True, filename=filename, content_type=XLSX_TYPE)
+        return sheet_response(copy, filename)
 
 
 class UploadView(SheetUploadView):

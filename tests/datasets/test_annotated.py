@@ -118,7 +118,7 @@ def test_the_api_sends_the_marked_copy(api: APIClient) -> None:
     file = SimpleUploadedFile("minha.xlsx", sheet_bytes(FAULTY))
     answer = api.post("/bert-training/api/datasets/annotate", {"file": file})
     assert (answer.status_code, answer["Content-Disposition"]) == (200, 'attachment; filename="minha-erros.xlsx"')
-    book = openpyxl.load_workbook(io.BytesIO(b"".join(answer.streaming_content)))
+    book = openpyxl.load_workbook(io.BytesIO(answer.content))
     assert book.sheetnames == ["Sheet", "Erros"]
 
 

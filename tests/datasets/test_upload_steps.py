@@ -58,7 +58,7 @@ def test_the_first_page_states_the_limits_and_offers_both_templates() -> None:
 @pytest.mark.parametrize("task_type", TaskType.values)
 def test_a_template_is_a_valid_sheet_with_two_examples(task_type: str) -> None:
     answer = signed_in().get(reverse("admin:datasets_app_dataset_template", args=[task_type]))
-    content = b"".join(answer.streaming_content)
+    content = answer.content
     report = check_dataset(file=ContentFile(content), choice=SheetChoice()).report
     assert (report.task_type, report.num_rows) == (task_type, 2)
     assert openpyxl.load_workbook(io.BytesIO(content)).sheetnames == ["Exemplos", "Ajuda"]
@@ -184,7 +184,7 @@ def test_the_marked_copy_is_offered_with_the_errors() -> None:
     assert "Baixar planilha com os erros marcados" in text_of(page)
     copy = client.get(page.context["errors_url"])
     assert copy["Content-Disposition"] == 'attachment; filename="minha-erros.xlsx"'
-    book = openpyxl.load_workbook(io.BytesIO(b"".join(copy.streaming_content)))
+    book = openpyxl.load_workbook(io.BytesIO(copy.content))
     assert book["Sheet"]["A6"].comment.text.startswith("Linha 6, coluna A")
 
 
