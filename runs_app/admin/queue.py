@@ -54,7 +54,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
 @admin.register(Job)
 class QueueAdmin(ProductAdmin):
-    """Read-only: a run is cancelled, paused or moved on its own page."""
+    """Read-only: a run is cancelled, paused or resumed on its own page."""
 
     list_display = ["place", "run_name", "state", "priority", "waits", "reason", "holder", "attempt"]
     list_display_links = None

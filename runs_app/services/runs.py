@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from datasets_app.models import Dataset
 from runs_app import hyperparameters
-from runs_app.choices import TERMINAL, WAITING, Status
+from runs_app.choices import TERMINAL, Status
 from runs_app.models import BaseModel, Job, Run
 from runs_app.services.errors import InvalidTransition
 from runs_app.services.queue import requeue_expired
@@ -128,17 +128,6 @@ def resume_run(*, run: Run, user: AbstractBaseUser | None, now: datetime) -> Job
         if job.status == Status.RUNNING:
             return _request(job, "pause_requested_at", None, "pause_withdrawn", user, now)
         return _move(job, Status.PENDING, "resumed", user, now)
-
-
-def set_priority(*, run: Run, priority: int, user: AbstractBaseUser | None, now: datetime) -> Job:
-    """Move a waiting run forward (higher) or back. Raises InvalidTransition once it is running or over."""
-    with transaction.atomic():
-        job = _current(run, now)
-        if not Job.objects.filter(pk=job.pk, status__in=WAITING).update(priority=priority):
-            raise InvalidTransition(_("Only a waiting run has a place in the queue."))
-        note(job, actor=actor_of(user), reason=f"priority {priority}", now=now)
-        job.priority = priority
-        return job
 
 
 def _current(run: Run, now: datetime) -> Job:

@@ -10,7 +10,7 @@ from runs_app.hyperparameters import InvalidHyperparameters
 from runs_app.models import BaseModel, Job, Run
 from runs_app.services import queue, runs
 from runs_app.services.errors import InvalidTransition
-from tests.factories import claim, make_dataset, make_job, make_run, make_running_job, make_user
+from tests.factories import claim, make_dataset, make_run, make_running_job, make_user
 from workers_app.models import Worker
 
 pytestmark = pytest.mark.django_db
@@ -231,21 +231,3 @@ def test_a_running_run_that_nobody_paused_cannot_be_resumed() -> None:
     job = make_running_job()
     with pytest.raises(InvalidTransition):
         ask(runs.resume_run, job.run)
-
-
-# Order
-
-
-def test_a_waiting_run_moves_forward_in_the_queue(worker: Worker) -> None:
-    make_job()
-    run = make_run()
-    runs.set_priority(run=run, priority=10, user=None, now=timezone.now())
-    job = claim(worker)
-    assert job is not None
-    assert job.run == run
-
-
-@pytest.mark.parametrize("status", [Status.RUNNING, Status.COMPLETED])
-def test_a_run_that_does_not_wait_has_no_place_to_change(status: Status) -> None:
-    with pytest.raises(InvalidTransition):
-        runs.set_priority(run=run_in(status), priority=10, user=None, now=timezone.now())
