@@ -15,7 +15,8 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.core.files.base import File
 from django.db import IntegrityError, transaction
 
-from datasets_app.checking import CheckingFailed, check_file
+from datasets_app.checking import check_file
+from datasets_app.confined import CheckingFailed
 from datasets_app.messages import refusal_sentence, row_sentence
 from datasets_app.models import Dataset
 from datasets_app.validation import DatasetReport

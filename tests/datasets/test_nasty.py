@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from datasets_app.checking import ChildLimits, check_file
+from datasets_app.checking import check_file
+from datasets_app.confined import ChildLimits
 from datasets_app.validation import DatasetReport
 from worker_client.formats import SheetRefused, SheetRequest
 

@@ -4,7 +4,7 @@ import pytest
 from django.core.files.base import ContentFile
 
 from datasets_app import services
-from datasets_app.checking import CheckingFailed
+from datasets_app.confined import CheckingFailed
 
 
 def test_a_file_that_breaks_the_checker_is_refused_as_corrupt(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from datasets_app.checking import CheckingFailed, ChildLimits, check_file
+from datasets_app.checking import check_file
+from datasets_app.confined import CheckingFailed, ChildLimits
 from datasets_app.validation import check_sheet
 from tests.sheet_factories import TEXT_ROWS, inline, parts, text_sheet, text_xml, write_parts
 from worker_client.formats import Limits, SheetRefused, SheetRequest
