@@ -70,8 +70,8 @@ def _counted(code: str, n: int) -> str:
             n,
         ),
         "near_duplicate": ngettext(
-            "%(count)s row differs from an earlier one only in digits, case, accents or punctuation.",
-            "%(count)s rows differ from an earlier one only in digits, case, accents or punctuation.",
+            "%(count)s row differs from an earlier one only in digits, case, accents, punctuation or a few words.",
+            "%(count)s rows differ from an earlier one only in digits, case, accents, punctuation or a few words.",
             n,
         ),
         "shared_case": ngettext(
