@@ -267,7 +267,7 @@ def test_the_page_takes_the_same_number_of_queries_for_many_runs() -> None:
         ),
         (
             {"code": "near_duplicate", "count": 1},
-            "1 linha só difere de uma anterior em números, maiúsculas, acentos ou pontuação.",
+            "1 linha só difere de uma anterior em números, maiúsculas, acentos, pontuação ou poucas palavras.",
         ),
         ({"code": "date_label", "count": 1}, "1 célula era uma data e foi lida como texto (2026-11-22)."),
         (
