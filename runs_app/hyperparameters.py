@@ -96,7 +96,7 @@ HYPERPARAMETERS: dict[str, Parameter] = {
     "max_length": Number(256, 8, 8192, integer=True),
     "train_split": Number(0.8, 0.1, 0.98),
     "weight_decay": Number(0.01, 0, 1),
-    "warmup_ratio": Number(0.1, 0, 1),
+    "warmup_ratio": Number(0.1, 0, 0.99),
     "lr_scheduler": Choice("linear", ("linear", "cosine", "constant", "constant_with_warmup", "polynomial")),
     "early_stopping_patience": Number(3, 0, 1000, integer=True),
     "metric_for_best": Choice("f1", METRICS),

@@ -1,5 +1,6 @@
 """The knobs of a run, under our names (CONTRACT section 9), checked before anything expensive starts."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Self
@@ -68,7 +69,7 @@ def _one_of(*allowed: Any) -> Callable[[Any], Any]:
 
 Rule = tuple[Callable[[Any], Any], str]
 RULES: dict[str, Rule] = {
-    "learning_rate": (_number(1e-9, 1.0), "a number above 0 and at most 1"),
+    "learning_rate": (_number(sys.float_info.min, 1.0), "a number above 0 and at most 1"),
     "batch_size": (_number(1, 4096, whole=True), "a whole number from 1 to 4096"),
     "epochs": (_number(1, 1000, whole=True), "a whole number from 1 to 1000"),
     "max_length": (_number(8, 32_768, whole=True), "a whole number from 8 to 32768"),
