@@ -18,6 +18,7 @@ class Fleet:
     total: int
     online: int
     idle: int
+    first: frozenset[int]  # the pending jobs that the idle workers take next
 
     @classmethod
     def now(cls, now: datetime) -> "Fleet":
@@ -25,7 +26,9 @@ class Fleet:
         online = {worker.pk: worker for worker in Worker.objects.online(now)}
         busy = busy_worker_ids()
         idle = sum(1 for pk, worker in online.items() if pk not in busy and not worker.draining)
-        return cls(Worker.objects.filter(enabled=True).count(), len(online), idle)
+        pending = Job.objects.filter(status=Status.PENDING).order_by("-priority", "id")
+        first = frozenset(pending.values_list("pk", flat=True)[:idle])
+        return cls(Worker.objects.filter(enabled=True).count(), len(online), idle, first)
 
 
 def waiting_reason(job: Job, fleet: Fleet) -> str | None:
@@ -40,6 +43,8 @@ def waiting_reason(job: Job, fleet: Fleet) -> str | None:
         return _("No worker is connected. Start a worker, or wait for it to come back.")
     if fleet.idle == 0:
         return _("Every connected worker is busy with another run.")
+    if job.pk not in fleet.first:
+        return _("Other runs are ahead of it in the queue.")
     if job.run.base_model == BUILTIN_TINY_BERT:
         return _("A worker is free and takes it with its next request.")
     return _("A worker is free and takes it with its next request; it downloads the base model first if it lacks it.")
