@@ -171,6 +171,10 @@ class Job(models.Model):
     pause_requested_at = models.DateTimeField(_("pause requested at"), null=True)
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     queued_at = models.DateTimeField(_("queued at"))
+    not_before = models.DateTimeField(_("not before"), null=True)  # back-off after reported failures
+    # Until then only `worker` may claim it: the checkpoint of this step lies on its disk.
+    reserved_until = models.DateTimeField(_("reserved until"), null=True)
+    checkpoint_step = models.PositiveIntegerField(_("checkpoint at step"), null=True)
 
     phase = models.CharField(_("phase"), max_length=32, blank=True)
     epoch = models.FloatField(_("epoch"), null=True)
@@ -225,6 +229,7 @@ class Attempt(models.Model):
     outcome = models.CharField(_("outcome"), max_length=16, choices=AttemptOutcome.choices, blank=True)
     reason = models.CharField(_("reason"), max_length=32, blank=True)
     status_after = models.CharField(max_length=16, blank=True)  # what a repeat of the ending call is answered
+    counts = models.JSONField(_("sent by the worker"), default=dict)  # what the server must have: see telemetry.Gaps
 
     class Meta:
         db_table = "bert_attempts"
@@ -253,12 +258,15 @@ class JobEvent(models.Model):
     to_status = models.CharField(_("to"), max_length=16)
     attempt = models.PositiveIntegerField(_("attempt"))
     reason = models.CharField(_("reason"), max_length=64, blank=True)
+    seq = models.PositiveIntegerField(_("number"), null=True)  # of what a worker tells; null for the server's own
+    details = models.JSONField(_("details"), default=dict)
 
     class Meta:
         db_table = "bert_job_events"
         verbose_name = _("event")
         verbose_name_plural = _("events")
         ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["job", "attempt", "seq"], name="uq_bert_job_events_seq")]
 
     def __str__(self) -> str:
         return f"{self.from_status} -> {self.to_status}"

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import models
-from django.db.models import Case, Exists, OuterRef, Q, Value, When
+from django.db.models import Q
 
 from runs_app.choices import ACTIVE, MACHINE_REASONS, Status
 
@@ -17,23 +17,22 @@ if TYPE_CHECKING:
 class JobQuerySet(models.QuerySet["Job"]):
     """Jobs."""
 
-    def claimable(self, *, worker: "Worker", claim_id: UUID) -> "JobQuerySet":
-        """Pending jobs in the order in which `worker` should take them.
+    def claimable(self, *, worker: "Worker", claim_id: UUID, now: datetime) -> "JobQuerySet":
+        """Pending jobs that `worker` may have now, the first first: by priority, then by age.
 
-        A job that this worker held last comes first: its checkpoint lies there. One that failed for what this machine
-        lacks comes last: another worker may have it. A job that `claim_id` was ever answered with is left out, so
-        that a late repeat of an old request never yields it again.
+        A job that `claim_id` was ever answered with is left out, so that a late repeat of an old request never
+        yields it again.
         """
-        failed_here = self.model._default_manager.filter(
-            pk=OuterRef("pk"), attempts__worker=worker, attempts__reason__in=MACHINE_REASONS
-        )
-        turn = Case(When(Exists(failed_here), then=Value(2)), When(worker=worker, then=Value(0)), default=Value(1))
         return (
-            self.filter(status=Status.PENDING)
-            .select_related("run")
+            self.filter(Q(not_before=None) | Q(not_before__lte=now), status=Status.PENDING)
+            .filter(Q(worker=worker) | Q(reserved_until=None) | Q(reserved_until__lte=now))
             .exclude(attempts__claim_id=claim_id)
-            .order_by(turn, "-priority", "id")
+            .order_by("-priority", "id")
         )
+
+    def failed_on(self, worker: "Worker") -> "JobQuerySet":
+        """Those that failed for what this machine lacks: another worker may have it."""
+        return self.filter(attempts__worker=worker, attempts__reason__in=MACHINE_REASONS)
 
     def expired(self, now: datetime) -> "JobQuerySet":
         """Running jobs whose lease ran out."""

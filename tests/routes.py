@@ -59,6 +59,7 @@ ROUTES = [
     Route("POST", "logs/batch", WORKER, body={"job": 0, "attempt": 1, "lines": []}),
     Route("POST", "jobs/{job}/complete", WORKER, body={"attempt": 1, "metrics": {}, "model_path": "m"}),
     Route("POST", "jobs/{job}/fail", WORKER, body={"attempt": 1, "reason": "killed", "message": ""}),
+    Route("POST", "jobs/{job}/events", WORKER, body={"attempt": 1, "events": []}),
     Route("POST", "jobs/{job}/release", WORKER, body={"attempt": 1, "reason": "shutdown"}),
 ]
 

@@ -33,6 +33,7 @@ class Worker(models.Model):
     hardware = models.JSONField(_("hardware"), default=dict, editable=False)
     versions = models.JSONField(_("versions"), default=dict, editable=False)
     base_models = models.JSONField(_("base models"), default=list, editable=False)
+    may_download = models.BooleanField(_("downloads base models"), default=True, editable=False)
     gpu_utilization = models.FloatField(_("GPU use (%)"), null=True, editable=False)
     gpu_memory_bytes = models.BigIntegerField(_("GPU memory in use (bytes)"), null=True, editable=False)
 

@@ -54,8 +54,9 @@ def record_machine(*, worker: Worker, facts: dict[str, Any], now: datetime) -> N
     versions = ("python", "torch", "transformers", "client_version")
     worker.versions = {key: facts[key] for key in versions if facts.get(key)}
     worker.base_models = facts.get("base_models", [])
+    worker.may_download = not facts.get("offline", False)
     worker.last_seen_at = now
-    worker.save(update_fields=["hostname", "hardware", "versions", "base_models", "last_seen_at"])
+    worker.save(update_fields=["hostname", "hardware", "versions", "base_models", "may_download", "last_seen_at"])
 
 
 def touch(*, worker: Worker, now: datetime, **gpu: float | int | None) -> None:

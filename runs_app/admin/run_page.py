@@ -9,11 +9,12 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from config.display import NOTHING, duration, figure, parameter, percent
-from runs_app.admin.sentences import actor_name, attempt_line, event_sentence, failure_advice, phase_word
+from runs_app.admin.sentences import actor_name, attempt_line, event_sentence, failure_advice, gap_sentence, phase_word
 from runs_app.admin.words import METRIC_WORDS, option_word, parameter_label, status_badge
 from runs_app.choices import TERMINAL, WAITING, Split, Status
 from runs_app.hyperparameters import HYPERPARAMETERS
 from runs_app.models import BaseModel, Job, LogEntry, Run
+from runs_app.services.telemetry import gaps
 from runs_app.services.waiting import Fleet, waiting_reason
 
 LINES_SHOWN = 1000
@@ -34,12 +35,23 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "is_over": run.status in TERMINAL,
         "epochs": epoch_rows(run),
         "events": [(event.at, event_sentence(event)) for event in run.job.events.all()],
-        "attempts": [
-            (actor_name(f"worker:{attempt.worker}") if attempt.worker else NOTHING, attempt_line(attempt))
-            for attempt in run.job.attempts.select_related("worker")
-        ],
+        "attempts": attempts(run.job),
         **result(run),
     }
+
+
+def attempts(job: Job) -> list[dict[str, Any]]:
+    """Worker, sentence and, where something of it never arrived, what."""
+    rows = list(job.attempts.select_related("worker"))
+    missing = gaps(job, rows)
+    return [
+        {
+            "worker": actor_name(f"worker:{attempt.worker}") if attempt.worker else NOTHING,
+            "line": attempt_line(attempt),
+            "gap": gap_sentence(missing[attempt.number]) if attempt.number in missing else "",
+        }
+        for attempt in rows
+    ]
 
 
 def still_context(run: Run) -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """What the state machine wrote down, in plain words: events, attempts, phases, failures and what to do next."""
 
-from django.utils.formats import date_format
+from collections import defaultdict
+from typing import Any
+
+from django.utils.formats import date_format, number_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
-from django.utils.translation import pgettext
+from django.utils.translation import ngettext, pgettext
 
-from config.display import duration
+from config.display import NOTHING, duration
 from runs_app.choices import AttemptOutcome, FailureReason, ReleaseReason, Status
 from runs_app.models import Attempt, JobEvent, Run
+from runs_app.services.telemetry import Gap
 from runs_app.services.transitions import SERVER
 
 
@@ -39,7 +43,40 @@ def event_sentence(event: JobEvent) -> str:
     }
     if event.reason in sentences:
         return sentences[event.reason] % who
-    return _loss_event(event, who)
+    return _worker_event(event, who) if event.seq else _loss_event(event, who)
+
+
+def _worker_event(event: JobEvent, who: dict[str, object]) -> str:
+    """What a worker did by itself; one that a newer worker tells and this server does not know shows its name."""
+    sentences = {
+        "resumed": _("Attempt %(attempt)d goes on from the checkpoint of step %(step)s."),
+        "batch_halved": _(
+            "Out of memory: %(to)s texts at a time instead of %(from)s, in %(accumulation)s parts; the effective batch "
+            "and the result stay the same."
+        ),
+        "eval_batch_halved": _("Out of memory while evaluating: %(to)s texts at a time instead of %(from)s."),
+        "gradient_checkpointing": _("Out of memory with one text at a time: gradient checkpointing was switched on."),
+        "checkpoint_damaged": _("Damaged checkpoints were set aside (steps %(steps)s); the one before them is used."),
+        "spool_full": _("The worker's disk was full: %(left_out)s log lines were left out."),
+    }
+    facts = defaultdict(lambda: NOTHING, {name: _shown(value) for name, value in event.details.items()})
+    return sentences[event.reason] % (facts | who) if event.reason in sentences else event.reason
+
+
+def _shown(value: Any) -> str:
+    return number_format(value) if isinstance(value, int | float) else str(value)
+
+
+def gap_sentence(gap: Gap) -> str:
+    """What of an attempt never arrived."""
+    left_out = ngettext("the worker left out %(n)s log line", "the worker left out %(n)s log lines", gap.lines_left_out)
+    sentences = [
+        (gap.lines, ngettext("%(n)s log line is missing", "%(n)s log lines are missing", gap.lines)),
+        (gap.lines_left_out, left_out),
+        (gap.points, ngettext("%(n)s figure is missing", "%(n)s figures are missing", gap.points)),
+        (gap.events, ngettext("%(n)s event is missing", "%(n)s events are missing", gap.events)),
+    ]
+    return "; ".join(sentence % {"n": number_format(count)} for count, sentence in sentences if count)
 
 
 def _failure_event(event: JobEvent, who: dict[str, object]) -> str:

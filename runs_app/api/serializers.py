@@ -15,6 +15,8 @@ from runs_app.services.runs import DEFAULT_SEED, MAX_NAME_CHARS, MAX_PRIORITY
 
 MAX_LINES = 1000
 MAX_POINTS = 5000
+MAX_EVENTS = 100
+MAX_EVENTS_OF_ATTEMPT = 10_000
 MAX_MESSAGE_CHARS = 10_000
 EARLIEST, LATEST = datetime(1971, 1, 1, tzinfo=UTC), datetime(9990, 1, 1, tzinfo=UTC)
 
@@ -158,6 +160,9 @@ class ProgressSerializer(AttemptSerializer):
     phase = serializers.CharField(max_length=32)
     eta_seconds = FiniteFloatField(min_value=0, required=False, allow_null=True)
     message = LogTextField(max_length=500, required=False, allow_blank=True, allow_null=True)
+    checkpoint_step = BoundedIntegerField(
+        required=False, allow_null=True, help_text=_("Step of the newest checkpoint on the worker's disk.")
+    )
 
 
 class PointSerializer(serializers.Serializer[Any]):
@@ -206,6 +211,36 @@ class LogsSerializer(JobAttemptSerializer):
     lines = LineSerializer(many=True, max_length=MAX_LINES)  # type: ignore[call-arg]  # as above
 
 
+class EventSerializer(serializers.Serializer[Any]):
+    """Something that the worker did by itself, such as halving its batch."""
+
+    seq = BoundedIntegerField(min_value=1, max_value=MAX_EVENTS_OF_ATTEMPT)
+    timestamp = serializers.DateTimeField()
+    kind = serializers.RegexField(r"^[a-z_]{1,32}\Z")
+    details = StorableJSONField(required=False, default=dict, max_bytes=2_000)
+
+    def validate_details(self, details: dict[str, Any]) -> dict[str, Any]:
+        """Numbers and short texts by name."""
+        if not all(isinstance(value, int | float | str) for value in details.values()):
+            raise serializers.ValidationError(_("Numbers and texts only."))
+        return details
+
+
+class EventsSerializer(AttemptSerializer):
+    """A batch of events."""
+
+    events = EventSerializer(many=True, max_length=MAX_EVENTS)  # type: ignore[call-arg]  # as above
+
+
+class CountsSerializer(serializers.Serializer[Any]):
+    """What the worker sent of this attempt: the server then knows whether something is missing."""
+
+    log_lines = BoundedIntegerField(required=False)
+    left_out = BoundedIntegerField(required=False, help_text=_("Lines that the worker dropped: its disk was full."))
+    metric_points = BoundedIntegerField(required=False)
+    events = BoundedIntegerField(required=False)
+
+
 class CompleteSerializer(AttemptSerializer):
     """The result of a finished training."""
 
@@ -215,6 +250,7 @@ class CompleteSerializer(AttemptSerializer):
     model_sha256 = serializers.RegexField(r"^[0-9a-f]{64}\Z", required=False, allow_blank=True, default="")
     report = StorableJSONField(required=False, default=dict, max_bytes=4_000_000)
     environment = StorableJSONField(required=False, default=dict)
+    counts = CountsSerializer(required=False, default=dict)
 
 
 class FailSerializer(AttemptSerializer):
@@ -224,9 +260,11 @@ class FailSerializer(AttemptSerializer):
     message = LogTextField(max_length=MAX_MESSAGE_CHARS, allow_blank=True)
     traceback = LogTextField(max_length=100_000, required=False, allow_blank=True, allow_null=True, default="")
     retryable = serializers.BooleanField(required=False, default=True)
+    counts = CountsSerializer(required=False, default=dict)
 
 
 class ReleaseSerializer(AttemptSerializer):
     """Why a worker gives a job back."""
 
     reason = serializers.ChoiceField(choices=ReleaseReason.choices)
+    counts = CountsSerializer(required=False, default=dict)

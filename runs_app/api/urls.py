@@ -21,6 +21,7 @@ urlpatterns = [
     path("workers/heartbeat", worker_views.HeartbeatView.as_view(), name="worker-heartbeat"),
     path("jobs/claim", worker_views.claim, name="job-claim"),
     path("jobs/<id:pk>/progress", worker_views.ProgressView.as_view(), name="job-progress"),
+    path("jobs/<id:pk>/events", worker_views.EventsView.as_view(), name="job-events"),
     path("jobs/<id:pk>/complete", worker_views.CompleteView.as_view(), name="job-complete"),
     path("jobs/<id:pk>/fail", worker_views.FailView.as_view(), name="job-fail"),
     path("jobs/<id:pk>/release", worker_views.ReleaseView.as_view(), name="job-release"),

@@ -157,8 +157,8 @@ class QueueStatusView(RunsAPIView):
             {
                 **{name: counts.get(name, 0) for name in Status.values},
                 "oldest_pending_seconds": (now - oldest.queued_at).total_seconds() if oldest else None,
-                "workers_online": fleet.online,
-                "workers_total": fleet.total,
+                "workers_online": len(fleet.online),
+                "workers_total": len(fleet.workers),
                 "jobs": [_queue_line(job, fleet) for job in active[:MAX_QUEUE_JOBS]],
             }
         )

@@ -12,6 +12,7 @@ from django.core.exceptions import RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
 from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
@@ -20,11 +21,13 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
+from config.api import CodedError
 from datasets_app.models import Dataset
 from runs_app.api.exceptions import RunsAPIView
 from runs_app.api.serializers import (
     ClaimSerializer,
     CompleteSerializer,
+    EventsSerializer,
     FailSerializer,
     HeartbeatSerializer,
     LogsSerializer,
@@ -33,13 +36,14 @@ from runs_app.api.serializers import (
     ReleaseSerializer,
 )
 from runs_app.choices import FailureReason, ReleaseReason
-from runs_app.models import Job, Run
+from runs_app.models import Attempt, Job, Run
 from runs_app.services import queue, telemetry
 from workers_app import services as workers
 from workers_app.api.permissions import IsWorker, PersonOrWorker, is_worker, worker_of
 from workers_app.api.serializers import MachineSerializer, NewWorkerSerializer, RegisteredWorkerSerializer
 from workers_app.models import Worker
 
+PROTOCOL = 1  # of the newest worker that this server understands; it understands all older ones
 CLAIM_RETRY_S = 1.0  # how often a waiting claim looks again
 
 
@@ -87,6 +91,7 @@ class RegisterView(RunsAPIView):
         worker = worker_of(request)
         body = MachineSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        _refuse_newer(body.validated_data["protocol"])
         workers.record_machine(worker=worker, facts=body.validated_data, now=timezone.now())
         live = queue.live_attempt(worker)
         return Response(
@@ -99,6 +104,17 @@ class RegisterView(RunsAPIView):
                 "upload_seconds": settings.JOB_UPLOAD_SECONDS,
                 "held_job": {"job": live.job_id, "attempt": live.number} if live else None,
             }
+        )
+
+
+def _refuse_newer(protocol: int) -> None:
+    """426 to a worker of a later release, before it takes a job that this server would misunderstand."""
+    if protocol > PROTOCOL:
+        detail = _("This worker speaks protocol %(worker)d, this server %(server)d. Update the server first.")
+        raise CodedError(
+            code="worker_too_new",
+            detail=detail % {"worker": protocol, "server": PROTOCOL},
+            status_code=status.HTTP_426_UPGRADE_REQUIRED,
         )
 
 
@@ -116,6 +132,7 @@ class HeartbeatView(WorkerView):
         job = None
         if body.get("job") is not None:
             job = queue.renew_lease(job_id=body["job"], attempt=body["attempt"], worker=self.worker, now=now)
+        queue.requeue_expired(now=now)
         return Response(directives(self.worker, job))
 
 
@@ -259,16 +276,28 @@ class LogsView(WorkerView):
         """How many were new, and which line the server wants next."""
         body = self.read(request)
         attempt = queue.attempt_of(job_id=body["job"], attempt=body["attempt"], worker=self.worker)
-        done, next_seq = telemetry.record_logs(attempt=attempt, lines=body["lines"])
-        live = attempt.ended_at is None
-        return Response(
-            {
-                "accepted": done.accepted,
-                "duplicates": done.duplicates,
-                "next_seq": next_seq,
-                "cancel_requested": live and attempt.job.cancel_requested_at is not None,
-            }
-        )
+        return Response(taken(attempt, *telemetry.record_logs(attempt=attempt, lines=body["lines"])))
+
+
+class EventsView(WorkerView):
+    """What the worker did by itself: a batch halved, a checkpoint taken up. Taken of ended attempts too."""
+
+    serializer_class = EventsSerializer
+
+    @extend_schema(request=EventsSerializer, responses={200: dict})
+    def post(self, request: Request, pk: int) -> Response:
+        """As for log lines."""
+        body, now = self.read(request), timezone.now()
+        attempt = queue.attempt_of(job_id=pk, attempt=body["attempt"], worker=self.worker)
+        told = telemetry.record_events(attempt=attempt, worker=self.worker, events=body["events"], now=now)
+        return Response(taken(attempt, *told))
+
+
+def taken(attempt: Attempt, done: telemetry.Ingested, next_seq: int) -> dict[str, Any]:
+    """The answer to numbered lines or events; an attempt that ended is asked for nothing more."""
+    cancelled = attempt.ended_at is None and attempt.job.cancel_requested_at is not None
+    counted = {"accepted": done.accepted, "duplicates": done.duplicates, "next_seq": next_seq}
+    return {**counted, "cancel_requested": cancelled}
 
 
 class CompleteView(WorkerView):
@@ -303,6 +332,7 @@ class FailView(WorkerView):
             message=body["message"],
             traceback=body.get("traceback") or "",
             retryable=body["retryable"],
+            counts=body["counts"],
             now=timezone.now(),
         )
         return Response({"status": job.status})
@@ -319,6 +349,11 @@ class ReleaseView(WorkerView):
         body = self.read(request)
         reason = ReleaseReason(body["reason"])
         job = queue.release_job(
-            job_id=pk, attempt=body["attempt"], worker=self.worker, reason=reason, now=timezone.now()
+            job_id=pk,
+            attempt=body["attempt"],
+            worker=self.worker,
+            reason=reason,
+            counts=body["counts"],
+            now=timezone.now(),
         )
         return Response({"status": job.status})

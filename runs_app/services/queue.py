@@ -9,10 +9,12 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
-from runs_app.choices import RETRIED_REASONS, AttemptOutcome, FailureReason, ReleaseReason, Status
+from runs_app.choices import AttemptOutcome, FailureReason, ReleaseReason, Status
 from runs_app.models import Attempt, Job, TrainedModel
+from runs_app.services.capability import beyond
 from runs_app.services.errors import LeaseLost, WorkerBusy
-from runs_app.services.transitions import SERVER, Transition, apply, end_attempt, lost, note
+from runs_app.services.retries import has_budget, is_worth_retrying, not_before, reserved_until
+from runs_app.services.transitions import SERVER, Transition, apply, end_attempt, lost, note, worker_actor
 from workers_app.models import Worker
 
 
@@ -26,11 +28,7 @@ class Result:
     best_epoch: float | None = None
     report: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
-
-
-def actor_of(worker: Worker) -> str:
-    """How events name a worker."""
-    return f"worker:{worker.name}"
+    counts: dict[str, int] = field(default_factory=dict)  # see telemetry.missing
 
 
 # Claiming
@@ -69,12 +67,19 @@ def _claim_first(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
         live = live_attempt(worker)  # the same claim sent twice, or a second one, may have been faster
         if live is not None:
             return _repeated(live, claim_id)
-        waiting = Job.objects.claimable(worker=worker, claim_id=claim_id)
-        if connection.features.has_select_for_update_skip_locked:
-            # One row and no more: what a claim locks, the claims beside it do not see.
-            waiting = waiting.select_for_update(skip_locked=True, of=("self",))
-        candidate = waiting.first()
+        candidate = _next_for(worker, claim_id, now)
         return _take(candidate, worker, claim_id, now) if candidate is not None else None
+
+
+def _next_for(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
+    """The job that `worker` should take: what it held before, then the others, last what it lacks something for."""
+    waiting = Job.objects.claimable(worker=worker, claim_id=claim_id, now=now).exclude(beyond(worker))
+    if connection.features.has_select_for_update_skip_locked:
+        # One row and no more: what a claim locks, the claims beside it do not see.
+        waiting = waiting.select_for_update(skip_locked=True, of=("self",))
+    elsewhere = waiting.exclude(pk__in=Job.objects.failed_on(worker).values("pk"))
+    turns = (elsewhere.filter(worker=worker), elsewhere, waiting)
+    return next((job for job in (turn.select_related("run").first() for turn in turns) if job is not None), None)
 
 
 def _one_at_a_time(worker: Worker) -> None:
@@ -87,7 +92,7 @@ def _take(candidate: Job, worker: Worker, claim_id: UUID, now: datetime) -> Job 
     started = {} if candidate.run.started_at else {"started_at": now}
     to_running = Transition(
         Status.RUNNING,
-        actor_of(worker),
+        worker_actor(worker),
         reason="claimed",
         run_values=started,
         job_values={
@@ -96,6 +101,10 @@ def _take(candidate: Job, worker: Worker, claim_id: UUID, now: datetime) -> Job 
             "lease_expires_at": lease_end(now),
             "phase": "",
             "progress_message": "",
+            "not_before": None,
+            "reserved_until": None,
+            # Another worker's disk does not hold it.
+            "checkpoint_step": candidate.checkpoint_step if candidate.worker_id == worker.pk else None,
         },
     )
     job = apply(expected, to_running, now=now)
@@ -145,10 +154,14 @@ def _reattach(job_id: int, attempt: int, worker: Worker, now: datetime) -> Job:
         raise _lease_lost(job_id, attempt)
     back = Transition(
         Status.RUNNING,
-        actor_of(worker),
+        worker_actor(worker),
         reason="reattached",
         # Nothing was lost after all: the loss that the expiry counted is taken back.
-        job_values={"lease_expires_at": lease_end(now), "loss_count": F("loss_count") - 1},
+        job_values={
+            "lease_expires_at": lease_end(now),
+            "loss_count": F("loss_count") - 1,
+            "reserved_until": None,
+        },
     )
     job = apply(expected, back, now=now)
     if job is None:
@@ -174,12 +187,12 @@ def complete_job(*, job_id: int, attempt: int, worker: Worker, result: Result, n
             "report": result.report,
             "environment": result.environment,
         }
-        job = apply(held, Transition(Status.COMPLETED, actor_of(worker), "completed", run_values), now=now)
+        job = apply(held, Transition(Status.COMPLETED, worker_actor(worker), "completed", run_values), now=now)
         if job is None:
             return _answered_before(job_id, attempt, worker, AttemptOutcome.COMPLETED)
         if job.cancel_requested_at is not None:
-            note(job, actor=actor_of(worker), reason="cancel_too_late", now=now)
-        end_attempt(job, AttemptOutcome.COMPLETED, now=now)
+            note(job, actor=worker_actor(worker), reason="cancel_too_late", now=now)
+        end_attempt(job, AttemptOutcome.COMPLETED, now=now, counts=result.counts)
         TrainedModel.objects.create(run=job.run, worker=worker, path=result.model_path, sha256=result.model_sha256)
         return job
 
@@ -194,6 +207,7 @@ def fail_job(
     now: datetime,
     retryable: bool = True,
     traceback: str = "",
+    counts: dict[str, int] | None = None,
 ) -> Job:
     """End the attempt without a model: back to the queue where another try may help, else `failed`.
 
@@ -204,41 +218,50 @@ def fail_job(
         current = held.select_for_update().first()  # a cancel asked for meanwhile must not be overlooked
         if current is None:
             return _answered_before(job_id, attempt, worker, AttemptOutcome.FAILED)
-        retry = retryable and reason in RETRIED_REASONS
-        transition = _after_loss(current, actor_of(worker), reason, message, retry=retry, traceback=traceback)
-        job = apply(held, lost(transition), now=now)
+        retry = retryable and is_worth_retrying(current, reason)
+        transition = _after_loss(current, worker_actor(worker), reason, message, retry=retry, traceback=traceback)
+        job = apply(held, lost(transition, not_before=not_before(current, now)), now=now)
         if job is None:
             raise _lease_lost(job_id, attempt)
-        end_attempt(job, AttemptOutcome.FAILED, now=now, reason=reason)
+        end_attempt(job, AttemptOutcome.FAILED, now=now, reason=reason, counts=counts)
         return job
 
 
-def release_job(*, job_id: int, attempt: int, worker: Worker, reason: ReleaseReason, now: datetime) -> Job:
+def release_job(
+    *,
+    job_id: int,
+    attempt: int,
+    worker: Worker,
+    reason: ReleaseReason,
+    now: datetime,
+    counts: dict[str, int] | None = None,
+) -> Job:
     """Give the job back: cancelled or paused where a person asked for that, else to the queue.
 
     Only `crashed` counts as a loss. A repeat is answered as the first time. Raises LeaseLost.
     """
     with transaction.atomic():
         held = _held(job_id, attempt, worker, now, lease_must_run=reason != ReleaseReason.CRASHED)
-        current = held.select_for_update().first()
+        current = held.select_for_update(of=("self",)).select_related("worker").first()
         if current is None:
             return _answered_before(job_id, attempt, worker, AttemptOutcome.RELEASED)
-        job = apply(held, _release(current, worker, reason), now=now)
+        job = apply(held, _release(current, worker, reason, now), now=now)
         if job is None:
             raise _lease_lost(job_id, attempt)
-        end_attempt(job, AttemptOutcome.RELEASED, now=now, reason=reason)
+        end_attempt(job, AttemptOutcome.RELEASED, now=now, reason=reason, counts=counts)
         return job
 
 
-def _release(job: Job, worker: Worker, reason: ReleaseReason) -> Transition:
-    actor = actor_of(worker)
+def _release(job: Job, worker: Worker, reason: ReleaseReason, now: datetime) -> Transition:
+    actor = worker_actor(worker)
     if job.cancel_requested_at is not None:
         return Transition(Status.CANCELLED, actor, "cancelled")
     if job.pause_requested_at is not None:
         return Transition(Status.PAUSED, actor, "paused")
     if reason == ReleaseReason.CRASHED:
         message = "The worker crashed during the training."
-        return lost(_after_loss(job, actor, FailureReason.WORKER_LOST, message, retry=True, event="crashed"))
+        transition = _after_loss(job, actor, FailureReason.WORKER_LOST, message, retry=True, event="crashed")
+        return lost(transition, reserved_until=reserved_until(job, now))
     # "paused" where the pause was withdrawn meanwhile: nothing is paused, the job only went back to the queue.
     return Transition(Status.PENDING, actor, reason if reason == ReleaseReason.SHUTDOWN else "resumed")
 
@@ -249,16 +272,12 @@ def _after_loss(
     """Where a job goes when an attempt ended without a result: cancelled if asked for, queue if worth it, failed."""
     if job.cancel_requested_at is not None and retry:
         return Transition(Status.CANCELLED, actor, event or reason)
-    if job.pause_requested_at is not None and retry and _has_budget(job):
+    if job.pause_requested_at is not None and retry and has_budget(job):
         return Transition(Status.PAUSED, actor, event or reason)
-    if retry and _has_budget(job):
+    if retry and has_budget(job):
         return Transition(Status.PENDING, actor, event or reason)
     told = {"failure_reason": reason, "error": message, "traceback": traceback}
     return Transition(Status.FAILED, actor, event or reason, told)
-
-
-def _has_budget(job: Job) -> bool:
-    return job.loss_count + 1 < settings.JOB_MAX_ATTEMPTS
 
 
 def _held(job_id: int, attempt: int, worker: Worker, now: datetime, *, lease_must_run: bool = True) -> Any:
@@ -291,12 +310,13 @@ def _expire(job_id: int, now: datetime) -> bool:
     with transaction.atomic():
         # Asked again inside the transaction: a heartbeat may have renewed the lease since.
         expired = Job.objects.expired(now).filter(pk=job_id)
-        current = expired.select_for_update().first()
+        current = expired.select_for_update(of=("self",)).select_related("worker").first()
         if current is None:
             return False
         message = "The worker stopped answering and its lease ran out."
         after = _after_loss(current, SERVER, FailureReason.WORKER_LOST, message, retry=True, event="lease_expired")
-        job = apply(expired.filter(attempt=current.attempt), lost(after), now=now)
+        left_for = reserved_until(current, now)
+        job = apply(expired.filter(attempt=current.attempt), lost(after, reserved_until=left_for), now=now)
         if job is not None:
             end_attempt(job, AttemptOutcome.LOST, now=now, reason=FailureReason.WORKER_LOST)
         return job is not None

@@ -1,12 +1,17 @@
-"""What a worker tells while it trains: progress, figures, log lines. Repeats change nothing."""
+"""What a worker tells while it trains: progress, figures, log lines, events. Repeats change nothing."""
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from runs_app.models import Attempt, EpochMetric, Job, LogEntry
+from django.db.models import Count, QuerySet
 
-PROGRESS_FIELDS = ("phase", "epoch", "step", "total_steps", "eta_seconds")
+from runs_app.models import Attempt, EpochMetric, Job, JobEvent, LogEntry
+from runs_app.services.transitions import MAX_ACTOR_CHARS, worker_actor
+from workers_app.models import Worker
+
+PROGRESS_FIELDS = ("phase", "epoch", "step", "total_steps", "eta_seconds", "checkpoint_step")
 
 
 @dataclass(frozen=True)
@@ -60,12 +65,39 @@ def record_logs(*, attempt: Attempt, lines: list[dict[str, Any]]) -> tuple[Inges
     ]
     LogEntry.objects.bulk_create(rows, ignore_conflicts=True)
     accepted = mine.count() - before
-    return Ingested(accepted, len(lines) - accepted), next_seq(attempt)
+    return Ingested(accepted, len(lines) - accepted), _next_seq(mine)
 
 
-def next_seq(attempt: Attempt) -> int:
-    """The highest line number without a gap before it, plus one."""
-    mine = LogEntry.objects.filter(job=attempt.job_id, attempt=attempt.number)
+def record_events(
+    *, attempt: Attempt, worker: Worker, events: list[dict[str, Any]], now: datetime
+) -> tuple[Ingested, int]:
+    """Add what the worker did by itself; the key is (job, attempt, seq). Returns also the first number missing.
+
+    Its clock may be wrong: a time before the attempt began, or in the future, is drawn to the nearest possible one.
+    """
+    told = JobEvent.objects.filter(job=attempt.job_id, attempt=attempt.number, seq__isnull=False)
+    before, status = told.count(), attempt.job.status
+    rows = [
+        JobEvent(
+            job_id=attempt.job_id,
+            at=min(max(event["timestamp"], attempt.started_at), now),
+            actor=worker_actor(worker)[:MAX_ACTOR_CHARS],
+            from_status=status,
+            to_status=status,
+            attempt=attempt.number,
+            reason=event["kind"],
+            seq=event["seq"],
+            details=event["details"],
+        )
+        for event in events
+    ]
+    JobEvent.objects.bulk_create(rows, ignore_conflicts=True)
+    accepted = told.count() - before
+    return Ingested(accepted, len(events) - accepted), _next_seq(told)
+
+
+def _next_seq(mine: QuerySet[Any]) -> int:
+    """The highest number without a gap before it, plus one."""
     count = mine.count()
     highest = mine.order_by("-seq").values_list("seq", flat=True).first() or 0
     if highest == count:  # numbers start at 1 and are unique: as many as the highest means no gap
@@ -76,6 +108,48 @@ def next_seq(attempt: Attempt) -> int:
             break
         expected += 1
     return expected
+
+
+@dataclass(frozen=True)
+class Gap:
+    """What a worker says that it sent of an attempt, or left out, and that is not here."""
+
+    lines: int
+    lines_left_out: int  # by the worker itself: its disk was full
+    points: int
+    events: int
+
+    def __bool__(self) -> bool:
+        return any((self.lines, self.lines_left_out, self.points, self.events))
+
+
+def gaps(job: Job, attempts: list[Attempt]) -> dict[int, Gap]:
+    """The gap of each ended attempt that has one, by its number. An attempt whose worker told no counts has none."""
+    told = [attempt for attempt in attempts if attempt.counts]
+    if not told:
+        return {}
+    lines = _per_attempt(LogEntry.objects.filter(job=job))
+    events = _per_attempt(JobEvent.objects.filter(job=job, seq__isnull=False))
+    # A resumed attempt says the figures of earlier epochs again: the run's are counted, whoever sent them.
+    points = EpochMetric.objects.filter(run=job.run_id).count()
+    found = {
+        attempt.number: Gap(
+            lines=_short(attempt, "log_lines", lines[attempt.number] + attempt.counts.get("left_out", 0)),
+            lines_left_out=attempt.counts.get("left_out", 0),
+            points=_short(attempt, "metric_points", points),
+            events=_short(attempt, "events", events[attempt.number]),
+        )
+        for attempt in told
+    }
+    return {number: gap for number, gap in found.items() if gap}
+
+
+def _per_attempt(rows: QuerySet[Any]) -> Counter[int]:
+    return Counter(dict(rows.order_by().values_list("attempt").annotate(Count("pk"))))
+
+
+def _short(attempt: Attempt, name: str, here: int) -> int:
+    return max(0, int(attempt.counts.get(name, 0)) - here)
 
 
 def busy_worker_ids() -> set[int]:

@@ -12,6 +12,7 @@ from django.db.models import F, QuerySet
 
 from runs_app.choices import TERMINAL, WAITING, AttemptOutcome, Status
 from runs_app.models import Attempt, Job, JobEvent, Run
+from workers_app.models import Worker
 
 SERVER = "server"
 MAX_ACTOR_CHARS = 150  # a person's name alone may be that long; PostgreSQL refuses what does not fit
@@ -26,6 +27,11 @@ class Transition:
     reason: str = ""
     run_values: dict[str, Any] | None = None  # written to the run with its status
     job_values: dict[str, Any] | None = None  # written to the job with its status
+
+
+def worker_actor(worker: Worker) -> str:
+    """How events name a worker."""
+    return f"worker:{worker.name}"
 
 
 def apply(expected: QuerySet[Job], transition: Transition, *, now: datetime) -> Job | None:
@@ -60,17 +66,22 @@ def note(job: Job, *, actor: str, reason: str, now: datetime, from_status: str |
 
 
 def end_attempt(
-    job: Job, outcome: AttemptOutcome, *, now: datetime, reason: str = "", status_after: str | None = None
+    job: Job,
+    outcome: AttemptOutcome,
+    *,
+    now: datetime,
+    reason: str = "",
+    counts: dict[str, int] | None = None,
 ) -> None:
     """Close the live attempt of `job`, remembering what a repeat of the closing call is to be answered."""
     Attempt.objects.filter(job=job, number=job.attempt, ended_at=None).update(
-        ended_at=now, outcome=outcome, reason=reason, status_after=status_after or job.status
+        ended_at=now, outcome=outcome, reason=reason, status_after=job.status, counts=counts or {}
     )
 
 
-def lost(transition: Transition) -> Transition:
-    """The same transition, counting one loss."""
-    values = {**(transition.job_values or {}), "loss_count": F("loss_count") + 1}
+def lost(transition: Transition, **job_values: Any) -> Transition:
+    """The same transition, counting one loss. job_values: when and by whom the job may be claimed again."""
+    values = {**(transition.job_values or {}), **job_values, "loss_count": F("loss_count") + 1}
     return Transition(transition.to, transition.actor, transition.reason, transition.run_values, values)
 
 

@@ -3,32 +3,64 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.formats import date_format, number_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from runs_app.choices import Status
-from runs_app.models import BUILTIN_TINY_BERT, Job
+from runs_app.models import BUILTIN_TINY_BERT, BaseModel, Job
+from runs_app.services.capability import Lack, lack_of
 from runs_app.services.telemetry import busy_worker_ids
 from workers_app.models import Worker
+
+LOOKED_AT = 200  # pending jobs from the front of the queue that are matched with the idle workers
 
 
 @dataclass(frozen=True)
 class Fleet:
     """The workers as they are at one moment, read once for the whole queue."""
 
-    total: int
-    online: int
-    idle: int
+    workers: list[Worker]  # enabled
+    online: list[Worker]
+    idle: list[Worker]
     first: frozenset[int]  # the pending jobs that the idle workers take next
+    catalogue: dict[str, BaseModel]
+    at: datetime
 
     @classmethod
     def now(cls, now: datetime) -> "Fleet":
-        """Count them."""
-        online = {worker.pk: worker for worker in Worker.objects.online(now)}
+        """Look at all of them."""
+        workers = list(Worker.objects.filter(enabled=True).order_by("pk"))
         busy = busy_worker_ids()
-        idle = sum(1 for pk, worker in online.items() if pk not in busy and not worker.draining)
-        pending = Job.objects.filter(status=Status.PENDING).order_by("-priority", "id")
-        first = frozenset(pending.values_list("pk", flat=True)[:idle])
-        return cls(Worker.objects.filter(enabled=True).count(), len(online), idle, first)
+        online = [worker for worker in workers if worker.is_online(now)]
+        idle = [worker for worker in online if worker.pk not in busy and not worker.draining]
+        catalogue = {model.model_id: model for model in BaseModel.objects.all()}
+        fleet = cls(workers, online, idle, frozenset(), catalogue, now)
+        return cls(workers, online, idle, fleet._taken_next(), catalogue, now)
+
+    def _taken_next(self) -> frozenset[int]:
+        """One job for each idle worker, in the order of the queue."""
+        free, taken = list(self.idle), set()
+        pending = Job.objects.filter(status=Status.PENDING).select_related("run").order_by("-priority", "id")
+        for job in pending[:LOOKED_AT] if free else ():
+            taker = next((worker for worker in free if self.may_take(worker, job)), None)
+            if taker is not None:
+                free.remove(taker)
+                taken.add(job.pk)
+        return frozenset(taken)
+
+    def may_take(self, worker: Worker, job: Job) -> bool:
+        """Whether a claim of this idle worker could be answered with this job."""
+        is_held_back = job.not_before is not None and job.not_before > self.at
+        return not is_held_back and not self.is_reserved(job, worker) and not self.lack(worker, job)
+
+    def is_reserved(self, job: Job, worker: Worker) -> bool:
+        """Whether the job is left for another worker at the moment."""
+        return job.reserved_until is not None and job.reserved_until > self.at and job.worker_id != worker.pk
+
+    def lack(self, worker: Worker, job: Job) -> Lack | None:
+        """What keeps the worker from this job for good."""
+        return lack_of(worker, job.run, self.catalogue)
 
 
 def waiting_reason(job: Job, fleet: Fleet) -> str | None:
@@ -37,14 +69,49 @@ def waiting_reason(job: Job, fleet: Fleet) -> str | None:
         return _("Paused by a person. Resume it to put it back into the queue.")
     if job.status != Status.PENDING:
         return None
-    if fleet.total == 0:
+    return _nobody_there(fleet) or _nobody_able(job, fleet) or _held_back(job, fleet) or _turn(job, fleet)
+
+
+def _nobody_there(fleet: Fleet) -> str:
+    if not fleet.workers:
         return _("No worker has been registered yet. Register one and start it on a PC with a GPU.")
-    if fleet.online == 0:
+    if not fleet.online:
         return _("No worker is connected. Start a worker, or wait for it to come back.")
-    if fleet.idle == 0:
+    return ""
+
+
+def _nobody_able(job: Job, fleet: Fleet) -> str:
+    lacks = [fleet.lack(worker, job) for worker in fleet.online]
+    found = [lack for lack in lacks if lack is not None]
+    if len(found) < len(lacks):
+        return ""
+    needed = max(lack.needed_bytes for lack in found)
+    if not needed:
+        told = _("No connected worker has the base model %(model)s, and none may download it (--offline).")
+        return told % {"model": job.run.base_model}
+    told = _("No connected worker has a GPU large enough: this run needs about %(size)s GB. Take a smaller base model.")
+    return told % {"size": number_format(needed / 1e9, 1)}
+
+
+def _held_back(job: Job, fleet: Fleet) -> str:
+    if job.not_before is not None and job.not_before > fleet.at:
+        return _("The last attempt failed. It is tried again at %(time)s.") % {"time": _clock(job.not_before)}
+    if job.reserved_until is not None and job.reserved_until > fleet.at and job.worker is not None:
+        told = _("Worker %(worker)s has its checkpoint of step %(step)s. Until %(time)s no other may take it.")
+        step = number_format(job.checkpoint_step or 0)
+        return told % {"worker": job.worker, "step": step, "time": _clock(job.reserved_until)}
+    return ""
+
+
+def _turn(job: Job, fleet: Fleet) -> str:
+    if not fleet.idle:
         return _("Every connected worker is busy with another run.")
     if job.pk not in fleet.first:
         return _("Other runs are ahead of it in the queue.")
     if job.run.base_model == BUILTIN_TINY_BERT:
         return _("A worker is free and takes it with its next request.")
     return _("A worker is free and takes it with its next request; it downloads the base model first if it lacks it.")
+
+
+def _clock(moment: datetime) -> str:
+    return date_format(localtime(moment), "TIME_FORMAT")

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
 from config.fields import BoundedIntegerField
@@ -46,6 +47,8 @@ class MachineSerializer(serializers.Serializer[Any]):
     base_models = serializers.ListField(
         child=serializers.CharField(max_length=300), required=False, default=list, max_length=1000
     )
+    offline = serializers.BooleanField(required=False, default=False, help_text=_("It downloads no base model."))
+    protocol = BoundedIntegerField(min_value=1, required=False, default=1)
 
 
 class WorkerSerializer(serializers.ModelSerializer[Worker]):
