@@ -7,6 +7,7 @@ settings. On Windows only the wall limit holds; the reader's own caps are the sa
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,6 +18,8 @@ from typing import Any
 from worker_client.formats import Limits, SheetRefused
 
 ROOT = Path(__file__).resolve().parent.parent
+
+NICENESS = 10  # the server answers the workers first, also where sheets could use every processor
 
 Job = Callable[[dict[str, Any], Limits], dict[str, Any]]
 
@@ -100,6 +103,7 @@ def _confine(child: ChildLimits) -> None:
         import resource
     except ImportError:  # Windows: the caller's clock and the reader's caps must do
         return
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_AS, (child.memory_bytes, child.memory_bytes))
     resource.setrlimit(resource.RLIMIT_CPU, (child.cpu_s, child.cpu_s + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
