@@ -13,11 +13,11 @@ from django.utils.translation import ngettext
 from datasets_app.annotated import Mark
 from datasets_app.services import (
     SheetChoice,
+    child_at_work,
     clean_filename,
     full_report,
     private_copy,
     reader_limits,
-    refusals,
     told_errors,
 )
 from datasets_app.sheet_child import annotate_file
@@ -37,7 +37,7 @@ def annotate_sheet(*, file: File, filename: str, choice: SheetChoice) -> tuple[b
             for error in told_errors(report)
         ]
         with _target() as target:
-            with refusals():
+            with child_at_work():
                 annotate_file(path, target, report.sheet, marks, _words(report, marks), limits=reader_limits())
             copy = target.read_bytes()
     name = _("%(name)s-errors.xlsx") % {"name": Path(clean_filename(filename)).stem}

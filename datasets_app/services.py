@@ -19,6 +19,7 @@ from datasets_app.checking import check_file
 from datasets_app.confined import CheckingFailed
 from datasets_app.messages import refusal_sentence, row_sentence
 from datasets_app.models import Dataset
+from datasets_app.reading_slots import reading_slot
 from datasets_app.validation import DatasetReport
 from worker_client.formats import Limits, SheetRefused, SheetRequest
 
@@ -164,8 +165,11 @@ def judge(path: Path, choice: SheetChoice) -> DatasetReport:
 
 
 def full_report(path: Path, choice: SheetChoice) -> DatasetReport:
-    """The report, also of a sheet with rows at fault. Raises DatasetInvalid for a file that cannot be judged."""
-    with refusals():
+    """The report, also of a sheet with rows at fault.
+
+    Raises DatasetInvalid for a file that cannot be judged; ReadersBusy, as all that reads a sheet.
+    """
+    with child_at_work():
         return check_file(path, choice.request(), repair_bio=choice.repair_bio, limits=reader_limits())
 
 
@@ -175,10 +179,11 @@ def reader_limits() -> Limits:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """Turns what the child processes raise into DatasetInvalid."""
+def child_at_work() -> Iterator[None]:
+    """A slot for a child process; what it raises becomes DatasetInvalid. Raises ReadersBusy when there is none."""
     try:
-        yield
+        with reading_slot():
+            yield
     except SheetRefused as refused:
         raise DatasetInvalid(refused.code, refusal_sentence(refused.code, refused.params), [], 0) from refused
     except CheckingFailed as failure:

@@ -16,12 +16,12 @@ from datasets_app.services import (
     Checked,
     DatasetInvalid,
     SheetChoice,
+    child_at_work,
     clean_filename,
     draft,
     judge,
     private_copy,
     reader_limits,
-    refusals,
     same_sheet,
     store_sheet,
 )
@@ -43,8 +43,9 @@ def stage_upload(
     A person has at most three uploads under way; the oldest gives way.
     """
     remove_expired(now=timezone.now())
-    with private_copy(file) as (path, sha256, size_bytes), refusals():
-        look = look_at_file(path, limits=reader_limits())
+    with private_copy(file) as (path, sha256, size_bytes):
+        with child_at_work():
+            look = look_at_file(path, limits=reader_limits())
         staged = StagedUpload(
             user_id=user.pk,
             sha256_hash=sha256,
@@ -88,7 +89,7 @@ def remove_expired(*, now: datetime) -> int:
 
 def look_at_sheet(*, staged: StagedUpload, sheet: str) -> None:
     """Look at another sheet of the workbook. Raises DatasetInvalid."""
-    with private_copy(staged.file) as (path, _sha256, _size_bytes), refusals():
+    with private_copy(staged.file) as (path, _sha256, _size_bytes), child_at_work():
         staged.look = look_at_file(path, sheet, limits=reader_limits())
     staged.save(update_fields=["look"])
 
@@ -160,7 +161,7 @@ def _difference(previous: Dataset, new: Side) -> dict[str, Any]:
     """Nothing when the previous file is gone or the two cost too much together: the upload need not fail for that."""
     request = SheetRequest(previous.task_type, previous.sheet, previous.columns)
     try:
-        with private_copy(previous.file) as (path, _sha256, _size_bytes), refusals():
+        with private_copy(previous.file) as (path, _sha256, _size_bytes), child_at_work():
             return compare_files((path, request, previous.repair_bio), new, limits=reader_limits())
     except (FileNotFoundError, DatasetInvalid) as error:
         logger.warning("dataset %d is not compared with its next version: %s", previous.pk, type(error).__name__)

@@ -21,6 +21,7 @@ from datasets_app.admin.page import dataset_page
 from datasets_app.downloads import sheet_response
 from datasets_app.forms import COLUMN_SECTIONS, ColumnsForm, FileForm
 from datasets_app.models import Dataset, StagedUpload, TaskType
+from datasets_app.reading_slots import ReadersBusy
 from datasets_app.services import DatasetInvalid, UploadTooLarge, mapping_key
 from datasets_app.sheet_templates import template_name, template_sheet
 
@@ -59,6 +60,9 @@ class UploadSteps(ProductAdmin):
             said = _("The file is larger than %(limit)d MB, the most that this server accepts.")
             form.add_error("file", said % {"limit": settings.MAX_UPLOAD_MB})
             return self._file_page(request, form)
+        except ReadersBusy:
+            self._say_busy(request)
+            return self._file_page(request, form)
         known = _known_as_guessed(staged)
         if known is not None:
             return self._known(request, staged, known)
@@ -78,6 +82,9 @@ class UploadSteps(ProductAdmin):
             staging.check_upload(staged=staged, choice=form.choice())
         except DatasetInvalid as invalid:
             return self._columns_page(request, staged, form, invalid=invalid)
+        except ReadersBusy:
+            self._say_busy(request)
+            return self._columns_page(request, staged, form)
         known = staging.existing_dataset(staged)
         if known is not None:
             return self._known(request, staged, known)
@@ -112,6 +119,9 @@ class UploadSteps(ProductAdmin):
             content, name = staging.annotated_upload(staged=staged)
         except DatasetInvalid as invalid:
             self.message_user(request, str(invalid), messages.ERROR)
+            return HttpResponseRedirect(_step("columns", staged))
+        except ReadersBusy:
+            self._say_busy(request)
             return HttpResponseRedirect(_step("columns", staged))
         return sheet_response(content, name)
 
@@ -168,6 +178,8 @@ class UploadSteps(ProductAdmin):
             except DatasetInvalid as invalid:
                 self.message_user(request, str(invalid), messages.ERROR)
                 return HttpResponseRedirect(_step("columns", staged))
+            except ReadersBusy:
+                self._say_busy(request)
         return self._columns_page(request, staged, ColumnsForm(staged))
 
     def _confirm(self, request: HttpRequest, staged: StagedUpload) -> HttpResponse:
@@ -182,6 +194,10 @@ class UploadSteps(ProductAdmin):
     def _known(self, request: HttpRequest, staged: StagedUpload, dataset: Dataset) -> HttpResponse:
         staged.delete()
         return self._to_dataset(request, dataset, _known_sentence(dataset), messages.WARNING)
+
+    def _say_busy(self, request: HttpRequest) -> None:
+        said = _("The server is reading other sheets at the moment. Try again in a few seconds.")
+        self.message_user(request, said, messages.WARNING)
 
     def _gone(self, request: HttpRequest) -> HttpResponse:
         said = _("This upload is over: it was confirmed, cancelled or too old. Send the sheet again.")

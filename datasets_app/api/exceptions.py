@@ -7,7 +7,14 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.api import CodedError
+from datasets_app.reading_slots import RETRY_AFTER_S, ReadersBusy
 from datasets_app.services import DatasetInvalid, UploadTooLarge
+
+
+class Busy(CodedError):
+    """503; the framework makes `wait` the Retry-After."""
+
+    wait = RETRY_AFTER_S
 
 
 class SheetsAPIView(APIView):
@@ -26,6 +33,9 @@ def translate(error: Exception) -> Exception:
         extra = {"valid": False, "error_count": error.error_count, "errors": error.errors}
         unprocessable = status.HTTP_422_UNPROCESSABLE_ENTITY
         return CodedError(code=error.code, detail=error.detail, status_code=unprocessable, extra=extra)
+    if isinstance(error, ReadersBusy):
+        detail = _("The server is reading other sheets at the moment. Try again in a few seconds.")
+        return Busy(code="unavailable", detail=detail, status_code=status.HTTP_503_SERVICE_UNAVAILABLE)
     return error
 
 
