@@ -11,7 +11,7 @@ from safetensors import safe_open
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 from sklearn.metrics import f1_score
-from transformers import pipeline
+from transformers import AutoTokenizer, pipeline
 
 from tests.worker_client.training_factories import (
     TAGS,
@@ -46,6 +46,7 @@ class Finished:
     """A run that went through: workspace, spec, outcome, model folder."""
 
     def __init__(self, folder: Path, rows, **changes):
+        self.rows = rows
         self.spec = make_spec(folder, rows, **changes)
         self.workspace = make_workspace(folder, self.spec)
         self.code = run_child(self.workspace)
@@ -164,6 +165,20 @@ def test_a_token_run_completes_and_its_saved_tags_give_the_reported_f1(token_run
 def test_words_beyond_max_length_are_reported(token_run):
     assert sum(token_run.outcome.report["lost_words"].values()) > 0
     assert "words are not read at all" in log_of(token_run.workspace)
+
+
+@pytest.mark.parametrize("finished", ["text_run", "token_run"])
+def test_the_report_measures_every_row_uncut_by_the_tokenizer_of_the_base_model(finished, request):
+    run = request.getfixturevalue(finished)
+    tokenizer = AutoTokenizer.from_pretrained(run.folder)
+    sizes = sorted(len(tokenizer(text.strip(), verbose=False)["input_ids"]) for text, _ in run.rows)
+    told = run.outcome.report["token_lengths"]
+    assert (told["tokenizer"], told["revision"], told["rows"]) == ("builtin/tiny-bert", "", len(run.rows))
+    middle, ninth = sizes[(len(sizes) - 1) // 2], sizes[-(-len(sizes) * 9 // 10) - 1]
+    assert [told[name] for name in ("min", "p50", "p90", "max")] == [sizes[0], middle, ninth, sizes[-1]]
+    assert told["mean"] == pytest.approx(sum(sizes) / len(sizes), abs=0.05)
+    assert told["beyond"][0] == {"max_length": 128, "rows": sum(size > 128 for size in sizes), "share": 0.0}
+    assert f"longest {sizes[-1]}" in log_of(run.workspace)
 
 
 def test_the_token_pipeline_loads_the_directory_as_it_is(token_run):

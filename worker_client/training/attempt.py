@@ -25,6 +25,7 @@ from worker_client.training.log_lines import quieten_transformers
 from worker_client.training.progress import Progress
 from worker_client.training.task import Decoded, Task
 from worker_client.training.tasks import task_for
+from worker_client.training.token_lengths import token_lengths
 from worker_client.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Prepared:
     frame: Frame
     encoded: dict[str, Encoded]
     recipe: environment.Recipe
+    token_lengths: dict[str, Any]
 
 
 def run_attempt(spec: TrainingSpec, workspace: Workspace, spool: Spool) -> Outcome:
@@ -75,9 +77,10 @@ def _prepare(spec: TrainingSpec, workspace: Workspace, progress: Progress) -> Pr
     progress.phase("tokenizing")
     _stop_if_asked(workspace)
     encoded = {name: task.encode(getattr(parts, name), base.tokenizer, frame) for name in PARTS}
-    narration.encoded(encoded, frame)
+    measured = token_lengths(spec, [length for name in PARTS for length in encoded[name].lengths], frame)
+    narration.encoded(encoded, frame, measured)
     encoded.update({name: encoded[name].by_length() for name in ("validation", "test")})
-    return Prepared(spec, hyper, task, parts, base, frame, encoded, recipe)
+    return Prepared(spec, hyper, task, parts, base, frame, encoded, recipe, measured)
 
 
 def _frame(hyper: Hyperparameters, base: BaseModel) -> Frame:
@@ -191,6 +194,7 @@ def _facts(
         "split_digest": prepared.parts.digest,
         "truncated_share": {name: round(prepared.encoded[name].cut_share, 6) for name in PARTS},
         "lost_words": {name: prepared.encoded[name].lost_words for name in PARTS},
+        "token_lengths": prepared.token_lengths,
     }
     described = {
         **environment.describe(prepared.spec, prepared.recipe),

@@ -1,7 +1,7 @@
 """Model inputs made of records, and how they are put together in batches."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -18,18 +18,19 @@ class Encoded:
     """Features and where they come from.
 
     owners: the record of each feature. cut: per record, the sub-tokens that no view holds. lost_words: words of
-    token tasks without a sub-token in any view; they are predicted O.
+    token tasks without a sub-token in any view; they are predicted O. lengths: per record, all its sub-tokens.
     """
 
     features: list[Feature]
     owners: list[int]
     cut: list[int]
     lost_words: int = 0
+    lengths: list[int] = field(default_factory=list)
 
     def by_length(self) -> "Encoded":
         """The same, longest first: little padding, and a batch that does not fit fails at once."""
         order = sorted(range(len(self.features)), key=lambda i: -self.features[i]["length"])
-        return Encoded([self.features[i] for i in order], [self.owners[i] for i in order], self.cut, self.lost_words)
+        return replace(self, features=[self.features[i] for i in order], owners=[self.owners[i] for i in order])
 
     def usual_inputs(self) -> int:
         """Model inputs that nine of ten features have at most: above 1 where long texts are windows."""

@@ -30,8 +30,10 @@ def parts(task: Task, split: Parts) -> None:
         logger.info("  %s: %d, %d, %d", label, *numbers)
 
 
-def encoded(by_part: dict[str, Encoded], frame: Frame) -> None:
-    """How much is not read, and how much of that are words."""
+def encoded(by_part: dict[str, Encoded], frame: Frame, measured: dict[str, Any]) -> None:
+    """How long the rows are, how much is not read, and how much of that are words."""
+    points = tuple(measured[name] for name in ("p50", "p90", "p99", "max"))
+    logger.info("Sub-tokens of a row: half up to %d, 9 of 10 up to %d, 99 of 100 up to %d, longest %d", *points)
     shares = ", ".join(f"{name} {part.cut_share:.1%}" for name, part in by_part.items())
     logger.info("Cut beyond %d sub-tokens (long_text %s): %s of the rows", frame.max_length, frame.long_text, shares)
     lost = sum(part.lost_words for part in by_part.values())

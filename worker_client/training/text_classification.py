@@ -35,6 +35,7 @@ class TextClassification(Task):
         """One feature per record."""
         features: list[Feature] = []
         cut: list[int] = []
+        lengths: list[int] = []
         for chunk in in_chunks(records):
             texts = [record.text for record in chunk]
             pieces = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
@@ -42,7 +43,8 @@ class TextClassification(Task):
                 label = self.ids[record.label] if labelled else 0
                 features.append(_feature(np.asarray(ids, dtype=np.int32), label, frame))
                 cut.append(len(ids) - _read(features[-1], len(ids), frame))
-        return Encoded(features, list(range(len(records))), cut)
+                lengths.append(len(ids))
+        return Encoded(features, list(range(len(records))), cut, lengths=lengths)
 
     def collate(self, features: Sequence[Feature], *, pad_id: int) -> dict[str, torch.Tensor]:
         """All windows of all documents in one batch; `window_counts` says whose they are."""

@@ -42,6 +42,7 @@ class TokenClassification(Task):
         features: list[Feature] = []
         owners: list[int] = []
         cut: list[int] = []
+        lengths: list[int] = []
         lost = 0
         for chunk in in_chunks(records):
             words = [list(record.tokens) for record in chunk]
@@ -53,7 +54,8 @@ class TokenClassification(Task):
                 features += views
                 lost += len(tags) - sum(len(view["words"]) for view in views)
                 cut.append(max(len(encoding.ids) - _read(views, frame), 0))
-        return Encoded(features, owners, cut, lost)
+                lengths.append(len(encoding.ids))
+        return Encoded(features, owners, cut, lost, lengths)
 
     def collate(self, features: Sequence[Feature], *, pad_id: int) -> dict[str, torch.Tensor]:
         """One row per window."""
