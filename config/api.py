@@ -4,7 +4,6 @@ import logging
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.translation import gettext as _
 from rest_framework import exceptions, status
@@ -13,7 +12,8 @@ from rest_framework.response import Response
 from rest_framework.views import exception_handler as drf_exception_handler
 
 from config.fields import storable_tree
-from config.middleware import API_PREFIX, RETRY_AFTER_S
+from config.middleware import API_PREFIX
+from config.outages import outage_of
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +41,9 @@ class CodedError(exceptions.APIException):
 
 def exception_handler(error: Exception, context: dict[str, Any]) -> Response | None:
     """Turn what a view raised into `{code, detail, errors?}`; None lets an unforeseen error surface as a 500."""
-    if isinstance(error, OperationalError | InterfaceError):
-        logger.warning("database away: %s", error)
-        detail = _("The database cannot be reached at the moment. Try again in a few seconds.")
-        return _answer(503, "unavailable", detail, headers={"Retry-After": str(RETRY_AFTER_S)})
+    if (outage := outage_of(error)) is not None:
+        logger.warning("outage: %s", error)
+        return _answer(outage.status, outage.code, outage.detail, outage.headers)
     if isinstance(error, RequestDataTooBig):
         return _answer(413, "too_large", _("The request body is larger than the server accepts."))
     if isinstance(error, Http404):

@@ -6,7 +6,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-from config.middleware import RETRY_AFTER_S
+from config.outages import RETRY_AFTER_S
 
 
 def healthz(request: HttpRequest) -> JsonResponse:

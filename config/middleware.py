@@ -1,15 +1,14 @@
-"""Habits of every request: API paths tolerate one trailing slash and speak UTC; a database that is away is a 503."""
+"""Habits of every request: API paths tolerate one trailing slash and speak UTC; outages are told."""
 
 from collections.abc import Callable
 from datetime import UTC
 
-from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
-from django.utils.translation import gettext as _
+
+from config.outages import outage_of
 
 API_PREFIX = "/bert-training/api"
-RETRY_AFTER_S = 5
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -42,8 +41,8 @@ class ApiSpeaksUtc:
             return self.get_response(request)
 
 
-class DatabaseAway:
-    """Answers 503 with Retry-After while the database cannot be reached, so that clients wait instead of failing."""
+class AnswerOutages:
+    """Says that the database is away or a disk full, so that clients wait instead of failing."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -52,11 +51,12 @@ class DatabaseAway:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Only what the connection says counts; a programming error stays an error."""
-        if not isinstance(error, OperationalError | InterfaceError):
+        """Only an outage is answered; a programming error stays an error."""
+        outage = outage_of(error)
+        if outage is None:
             return None
-        detail = _("The database cannot be reached at the moment. Try again in a few seconds.")
-        headers = {"Retry-After": str(RETRY_AFTER_S)}
         if request.path.startswith(API_PREFIX):
-            return JsonResponse({"code": "unavailable", "detail": detail}, status=503, headers=headers)
-        return HttpResponse(detail, status=503, headers=headers, content_type="text/plain; charset=utf-8")
+            body = {"code": outage.code, "detail": outage.detail}
+            return JsonResponse(body, status=outage.status, headers=outage.headers)
+        kind = "text/plain; charset=utf-8"
+        return HttpResponse(outage.detail, status=outage.status, headers=outage.headers, content_type=kind)
