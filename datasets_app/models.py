@@ -26,7 +26,7 @@ def storage_name(instance: "Dataset", filename: str) -> str:
 
 
 class Dataset(models.Model):
-    """One sheet. Never edited after its upload but for its name and description."""
+    """One sheet. Never edited after its upload but for its name and description; runs add what they measured."""
 
     name = models.CharField(_("name"), max_length=200)
     description = models.TextField(_("description"), blank=True)
@@ -42,6 +42,7 @@ class Dataset(models.Model):
     num_rows = models.PositiveIntegerField(_("examples"))
     labels = models.JSONField(_("labels"), default=list)  # [{name, count}], tag strings for tokens
     report = models.JSONField(_("quality report"), default=dict)
+    token_lengths = models.JSONField(_("token lengths"), default=dict, editable=False)  # base model -> as kept
     previous = models.ForeignKey(
         "self", null=True, on_delete=models.SET_NULL, verbose_name=_("previous version"), related_name="next_versions"
     )
@@ -78,6 +79,11 @@ class Dataset(models.Model):
     def warnings(self) -> list[dict[str, Any]]:
         """What was noticed and does not refuse the sheet: [{code, count, rows}]."""
         return self.report.get("warnings", [])
+
+    @property
+    def whole_report(self) -> dict[str, Any]:
+        """The report of the upload, and beside it what runs measured since: `token_lengths` by base model."""
+        return {**self.report, "token_lengths": self.token_lengths} if self.token_lengths else self.report
 
 
 def staged_name(instance: "StagedUpload", filename: str) -> str:

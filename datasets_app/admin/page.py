@@ -18,6 +18,7 @@ from datasets_app.admin.quality import (
     entity_words,
     identifier_sentences,
     lengths,
+    measured_sentences,
     split_sentences,
 )
 from datasets_app.models import Dataset, TaskType
@@ -65,8 +66,9 @@ def dataset_page(dataset: Dataset) -> dict[str, Any]:
         "label_rows": label_rows(dataset)[:LABELS_SHOWN],
         "findings": [(finding_sentence(warning), row_words(warning)) for warning in dataset.warnings],
         "changes": change_sentences(dataset.report.get("difference") or {}),
-        "lengths": lengths(quality),
-        "beyond": beyond_sentences(quality),
+        "lengths": lengths(quality, dataset.token_lengths),
+        "beyond": [] if dataset.token_lengths else beyond_sentences(quality),
+        "measured": measured_sentences(dataset.token_lengths),
         "split": split_sentences(quality),
         "identifiers": identifier_sentences(quality),
         "show_save_and_add_another": False,

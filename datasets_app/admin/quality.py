@@ -17,13 +17,17 @@ def whole(value: Any) -> str:
     return number_format(value, force_grouping=True)
 
 
-def lengths(quality: dict[str, Any]) -> dict[str, Any]:
-    """{head, rows: [(name, figures)]}: how long the texts are; empty where nothing is known."""
-    units = (("words", _("Words")), ("characters", _("Characters")))
+def lengths(quality: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    """{head, rows: [(name, figures)]}: how long the texts are; empty where nothing is known.
+
+    measured: base model -> token lengths, as the dataset keeps them.
+    """
+    found = [(_("Words"), quality.get("words")), (_("Characters"), quality.get("characters"))]
+    found += [(_("Tokens of %(name)s") % {"name": name}, told) for name, told in sorted(measured.items())]
     rows = [
         (name, [*(whole(told[point]) if point in told else "–" for point in POINTS), figure(told.get("mean"), 1)])
-        for key, name in units
-        if (told := quality.get(key))
+        for name, told in found
+        if told
     ]
     head = [_("Shortest"), _("Half up to"), _("9 of 10 up to"), _("99 of 100 up to"), _("Longest"), _("Mean")]
     return {"head": head, "rows": rows} if rows else {}
@@ -36,6 +40,23 @@ def beyond_sentences(quality: dict[str, Any]) -> list[str]:
         % {"length": step["max_length"], "share": percent(step["share"])}
         for step in quality.get("beyond") or []
     ]
+
+
+def measured_sentences(measured: dict[str, Any]) -> list[str]:
+    """The share of texts beyond each maximum length, by the tokenizers of runs that were made."""
+    return [_measured_sentence(name, told) for name, told in sorted(measured.items())]
+
+
+def _measured_sentence(name: str, told: dict[str, Any]) -> str:
+    text = _(
+        "Measured with %(name)s in run %(run)d: %(share_128)s of the texts are longer than 128 tokens, "
+        "%(share_256)s longer than 256, %(share_512)s longer than 512."
+    )
+    shares = {f"share_{step['max_length']}": percent(step["share"]) for step in told["beyond"]}
+    said = text % {"name": name, "run": told["run"], **shares}
+    if told["learned_here"]:
+        return said + " " + _("Its vocabulary was learned from these texts; another base model counts otherwise.")
+    return said
 
 
 def entity_words(quality: dict[str, Any]) -> str:

@@ -38,6 +38,7 @@ class DatasetSerializer(serializers.ModelSerializer[Dataset]):
     """A stored dataset."""
 
     sha256 = serializers.CharField(source="sha256_hash")
+    report = serializers.JSONField(source="whole_report", read_only=True)
     created_by = serializers.CharField(source="created_by.username", default=None)
 
     class Meta:

@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import F
 
+from datasets_app.token_lengths import keep_token_lengths
 from runs_app.choices import AttemptOutcome, FailureReason, ReleaseReason, Status
-from runs_app.models import Attempt, Job, TrainedModel
+from runs_app.models import BUILTIN_TINY_BERT, Attempt, Job, Run, TrainedModel
 from runs_app.services.capability import beyond
 from runs_app.services.errors import LeaseLost, WorkerBusy
 from runs_app.services.retries import has_budget, is_worth_retrying, not_before, reserved_until
@@ -194,7 +195,20 @@ def complete_job(*, job_id: int, attempt: int, worker: Worker, result: Result, n
             note(job, actor=worker_actor(worker), reason="cancel_too_late", now=now)
         end_attempt(job, AttemptOutcome.COMPLETED, now=now, counts=result.counts)
         TrainedModel.objects.create(run=job.run, worker=worker, path=result.model_path, sha256=result.model_sha256)
+        if "token_lengths" in result.report:
+            _keep_token_lengths(job.run, result.report["token_lengths"])
         return job
+
+
+def _keep_token_lengths(run: Run, told: Any) -> None:
+    keep_token_lengths(
+        dataset_id=run.dataset_id,
+        run_id=run.pk,
+        base_model=run.base_model,
+        revision=run.base_model_revision,
+        learned_here=run.base_model == BUILTIN_TINY_BERT,
+        told=told,
+    )
 
 
 def fail_job(
