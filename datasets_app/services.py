@@ -6,7 +6,7 @@ import logging
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +16,12 @@ from django.core.files.base import File
 from django.db import IntegrityError, transaction
 
 from datasets_app.checking import check_file
+from datasets_app.comparing import Side
 from datasets_app.confined import CheckingFailed
 from datasets_app.messages import refusal_sentence, row_sentence
 from datasets_app.models import Dataset
 from datasets_app.reading_slots import reading_slot
+from datasets_app.sheet_child import compare_files
 from datasets_app.validation import DatasetReport
 from worker_client.formats import Limits, SheetRefused, SheetRequest
 
@@ -72,6 +74,10 @@ class UploadTooLarge(Exception):
     """More bytes than MAX_UPLOAD_MB."""
 
 
+class OtherTask(Exception):
+    """A dataset of one task cannot be the next version of one of another task."""
+
+
 def check_dataset(*, file: File, choice: SheetChoice) -> Checked:
     """The dry run: nothing is stored. Raises DatasetInvalid and UploadTooLarge."""
     with private_copy(file) as (path, sha256, size_bytes):
@@ -86,15 +92,54 @@ def import_dataset(
     choice: SheetChoice,
     description: str = "",
     user: AbstractBaseUser | None = None,
+    previous: Dataset | None = None,
 ) -> tuple[Dataset, bool]:
-    """Check and store a sheet; returns the dataset and whether it is new.
+    """Check and store a sheet, as the next version of `previous` if there is one; returns it and whether it is new.
 
-    The same bytes read in the same way are stored once. Raises DatasetInvalid and UploadTooLarge.
+    The same bytes read in the same way are stored once. Raises DatasetInvalid, UploadTooLarge and OtherTask.
     """
+    choice = as_next_version(choice, previous)
     with private_copy(file) as (path, sha256, size_bytes):
         checked = Checked(sha256, size_bytes, judge(path, choice))
+        known = same_sheet(checked, choice)
+        if known is not None:
+            return known, False
         about = {"name": name, "description": description, "original_filename": clean_filename(filename)}
-        return store_sheet(path=path, checked=checked, choice=choice, user=user, about=about)
+        more = changes(previous, path, checked.report, choice)
+        about |= lineage(previous)
+        return store_sheet(path=path, checked=checked, choice=choice, user=user, about=about, more=more)
+
+
+def as_next_version(choice: SheetChoice, previous: Dataset | None) -> SheetChoice:
+    """The choice with the task of the previous version. Raises OtherTask."""
+    if previous is None:
+        return choice
+    if choice.task_type not in ("", previous.task_type):
+        raise OtherTask
+    return replace(choice, task_type=previous.task_type)
+
+
+def lineage(previous: Dataset | None) -> dict[str, Any]:
+    """`previous` and `version` of what follows it."""
+    return {"previous": previous, "version": previous.version + 1 if previous else 1}
+
+
+def changes(previous: Dataset | None, path: Path, report: DatasetReport, choice: SheetChoice) -> dict[str, Any]:
+    """{difference} from the previous version, as the report keeps it.
+
+    Empty also when the previous file is gone or the two cost too much together: the upload need not fail for that.
+    """
+    if previous is None:
+        return {}
+    old = SheetRequest(previous.task_type, previous.sheet, previous.columns)
+    new: Side = (path, SheetRequest(report.task_type, report.sheet, report.columns), choice.repair_bio)
+    try:
+        with private_copy(previous.file) as (old_path, _sha256, _size_bytes), child_at_work():
+            difference = compare_files((old_path, old, previous.repair_bio), new, limits=reader_limits())
+    except (FileNotFoundError, DatasetInvalid) as error:
+        logger.warning("dataset %d is not compared with its next version: %s", previous.pk, type(error).__name__)
+        return {}
+    return {"difference": difference}
 
 
 def store_sheet(

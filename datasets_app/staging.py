@@ -1,6 +1,5 @@
 """An upload in steps: the bytes are kept between them, for one person and a few hours."""
 
-import logging
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -10,26 +9,23 @@ from django.core.files.base import File
 from django.utils import timezone
 
 from datasets_app.annotating import annotate_sheet
-from datasets_app.comparing import Side
 from datasets_app.models import Dataset, StagedUpload
 from datasets_app.services import (
     Checked,
-    DatasetInvalid,
     SheetChoice,
+    changes,
     child_at_work,
     clean_filename,
     draft,
     judge,
+    lineage,
     private_copy,
     reader_limits,
     same_sheet,
     store_sheet,
 )
-from datasets_app.sheet_child import compare_files, look_at_file
+from datasets_app.sheet_child import look_at_file
 from datasets_app.validation import DatasetReport
-from worker_client.formats import SheetRequest
-
-logger = logging.getLogger(__name__)
 
 KEPT_FOR = timedelta(hours=12)
 MAX_PER_PERSON = 3
@@ -100,9 +96,7 @@ def check_upload(*, staged: StagedUpload, choice: SheetChoice) -> None:
     staged.save(update_fields=["choice", "report", "difference"])
     with private_copy(staged.file) as (path, _sha256, _size_bytes):
         report = judge(path, choice)
-        if staged.previous is not None:
-            request = SheetRequest(report.task_type, report.sheet, report.columns)
-            staged.difference = _difference(staged.previous, (path, request, choice.repair_bio))
+        staged.difference = changes(staged.previous, path, report, choice).get("difference", {})
     staged.report = report.to_json()
     staged.save(update_fields=["report", "difference"])
 
@@ -149,20 +143,9 @@ def annotated_upload(*, staged: StagedUpload) -> tuple[bytes, str]:
 
 
 def _about(staged: StagedUpload) -> dict[str, Any]:
-    about = {name: getattr(staged, name) for name in ("name", "description", "original_filename", "previous")}
-    return {**about, "version": staged.previous.version + 1 if staged.previous else 1}
+    about = {name: getattr(staged, name) for name in ("name", "description", "original_filename")}
+    return {**about, **lineage(staged.previous)}
 
 
 def _more(staged: StagedUpload) -> dict[str, Any]:
     return {"difference": staged.difference} if staged.difference else {}
-
-
-def _difference(previous: Dataset, new: Side) -> dict[str, Any]:
-    """Nothing when the previous file is gone or the two cost too much together: the upload need not fail for that."""
-    request = SheetRequest(previous.task_type, previous.sheet, previous.columns)
-    try:
-        with private_copy(previous.file) as (path, _sha256, _size_bytes), child_at_work():
-            return compare_files((path, request, previous.repair_bio), new, limits=reader_limits())
-    except (FileNotFoundError, DatasetInvalid) as error:
-        logger.warning("dataset %d is not compared with its next version: %s", previous.pk, type(error).__name__)
-        return {}

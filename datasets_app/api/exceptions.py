@@ -3,12 +3,13 @@
 from django.conf import settings
 from django.utils.translation import gettext as _
 from rest_framework import status
+from rest_framework.exceptions import ValidationError
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.api import CodedError
 from datasets_app.reading_slots import RETRY_AFTER_S, ReadersBusy
-from datasets_app.services import DatasetInvalid, UploadTooLarge
+from datasets_app.services import DatasetInvalid, OtherTask, UploadTooLarge
 
 
 class Busy(CodedError):
@@ -33,6 +34,8 @@ def translate(error: Exception) -> Exception:
         extra = {"valid": False, "error_count": error.error_count, "errors": error.errors}
         unprocessable = status.HTTP_422_UNPROCESSABLE_ENTITY
         return CodedError(code=error.code, detail=error.detail, status_code=unprocessable, extra=extra)
+    if isinstance(error, OtherTask):
+        return ValidationError({"previous": [_("This dataset is of another task.")]})
     if isinstance(error, ReadersBusy):
         detail = _("The server is reading other sheets at the moment. Try again in a few seconds.")
         return Busy(code="unavailable", detail=detail, status_code=status.HTTP_503_SERVICE_UNAVAILABLE)

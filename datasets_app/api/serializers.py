@@ -5,6 +5,7 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 from rest_framework import serializers
 
+from config.fields import BoundedIntegerField
 from datasets_app.models import Dataset, TaskType
 from datasets_app.services import SheetChoice
 
@@ -32,6 +33,14 @@ class UploadSerializer(SheetSerializer):
 
     name = serializers.CharField(max_length=200)
     description = serializers.CharField(max_length=10_000, required=False, allow_blank=True, default="")
+    previous = serializers.PrimaryKeyRelatedField(
+        queryset=Dataset.objects.all(),
+        pk_field=BoundedIntegerField(),
+        required=False,
+        allow_null=True,
+        default=None,
+        help_text=_("The dataset that this one is the next version of; of the same task."),
+    )
 
 
 class DatasetSerializer(serializers.ModelSerializer[Dataset]):

@@ -3,7 +3,8 @@
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
 from django.http import HttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
@@ -100,8 +101,11 @@ class UploadView(SheetUploadView):
     def post(self, request: Request) -> Response:
         """201 with the new dataset, or 200 with the one that holds the same sheet already."""
         form = self.form(request)
-        file, user = form.validated_data["file"], request.user
-        assert isinstance(user, AbstractBaseUser)  # the permission lets people in and nobody else
+        file, previous = form.validated_data["file"], form.validated_data["previous"]
+        user = request.user
+        assert isinstance(user, User)  # the permission lets people in and nobody else
+        if previous is not None and not user.has_perm("datasets_app.view_dataset"):
+            raise PermissionDenied
         dataset, created = services.import_dataset(
             file=file,
             filename=file.name,
@@ -109,6 +113,7 @@ class UploadView(SheetUploadView):
             description=form.validated_data["description"],
             choice=form.choice(),
             user=user,
+            previous=previous,
         )
         answer = {**DatasetSerializer(dataset).data, "created": created}
         return Response(answer, status=status.HTTP_201_CREATED if created else status.HTTP_200_OK)

@@ -13,7 +13,15 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from rest_framework.test import APIClient
 
 from datasets_app.models import Dataset
-from tests.factories import CLASSIFICATION_ROWS, TOKEN_ROWS, sheet_bytes
+from tests.factories import (
+    CLASSIFICATION_ROWS,
+    TOKEN_ROWS,
+    client_for,
+    make_api_token,
+    make_dataset,
+    make_user,
+    sheet_bytes,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -288,3 +296,58 @@ def test_an_uploaded_dataset_can_be_trained_on(api: APIClient) -> None:
     dataset = upload(api, sheet_bytes()).json()["id"]
     body = {"dataset": dataset, "base_model": "builtin/tiny-bert"}
     assert api.post(f"{API}/runs", body, format="json").status_code == 201
+
+
+# Versions
+
+
+def next_sheet() -> bytes:
+    """One row relabelled, one removed, one added."""
+    (text, _label), *rest = CLASSIFICATION_ROWS[1:]
+    return sheet_bytes([(text, "provido"), *rest, ("Texto novo.", "negado")])
+
+
+def test_an_upload_can_be_the_next_version_of_a_dataset(api: APIClient) -> None:
+    first = upload(api, sheet_bytes()).json()
+    second = upload(api, next_sheet(), previous=first["id"]).json()
+    assert [(body["previous"], body["version"]) for body in (first, second)] == [(None, 1), (first["id"], 2)]
+    counts = {"added": 1, "removed": 1, "relabelled": 1, "unchanged": 2}
+    assert second["report"]["difference"] == {**counts, "relabelled_rows": [2]}
+
+
+def test_the_same_sheet_as_the_next_version_is_the_existing_dataset(api: APIClient) -> None:
+    first = upload(api, sheet_bytes()).json()
+    again = upload(api, sheet_bytes(), previous=first["id"])
+    assert (again.status_code, again.json()["id"], again.json()["version"]) == (200, first["id"], 1)
+
+
+@pytest.mark.parametrize("previous", ["999999", "9" * 30, "x", "-1", "1e999"])
+def test_a_previous_version_that_is_not_there_is_refused_by_name(api: APIClient, previous: str) -> None:
+    answer = upload(api, sheet_bytes(), previous=previous)
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["previous"])
+
+
+def test_an_empty_previous_version_is_none(api: APIClient) -> None:
+    answer = upload(api, sheet_bytes(), previous="")
+    assert (answer.status_code, answer.json()["previous"]) == (201, None)
+
+
+def test_a_version_of_another_task_is_refused_by_name(api: APIClient, media: Path) -> None:
+    first = upload(api, sheet_bytes()).json()["id"]
+    tokens = sheet_bytes(TOKEN_ROWS, header=("tokens", "tags"))
+    answer = upload(api, tokens, previous=first, task_type="token_classification")
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["previous"])
+    assert len(list(media.rglob("*.xlsx"))) == 1
+
+
+def test_a_version_is_read_for_the_task_of_the_previous_one(api: APIClient) -> None:
+    first = upload(api, sheet_bytes()).json()["id"]
+    answer = upload(api, sheet_bytes(TOKEN_ROWS, header=("tokens", "tags")), previous=first)
+    assert (answer.status_code, answer.json()["code"]) == (422, "missing_columns")
+
+
+def test_who_may_not_see_datasets_cannot_add_a_version() -> None:
+    first = make_dataset()
+    person = client_for(make_api_token(make_user("datasets_app.add_dataset")))
+    assert upload(person, sheet_bytes(), previous=first.pk).status_code == 403
+    assert upload(person, sheet_bytes()).status_code == 201

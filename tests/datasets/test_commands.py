@@ -58,6 +58,28 @@ def test_import_takes_the_flags_of_the_upload_form(tmp_path: Path) -> None:
     assert dataset.columns == {"tokens": "palavras", "tags": "marcas"}
 
 
+def test_import_can_be_the_next_version_of_a_dataset(sheet: Path, tmp_path: Path) -> None:
+    first, _err = run("import_dataset", sheet, "--name", "Decisões")
+    other = tmp_path / "novembro.xlsx"
+    other.write_bytes(sheet_bytes([*CLASSIFICATION_ROWS, ("Texto novo.", "negado")]))
+    second, _err = run("import_dataset", other, "--name", "Decisões", "--previous", first.strip())
+    dataset = Dataset.objects.get(pk=int(second))
+    assert (dataset.previous_id, dataset.version, dataset.report["difference"]["added"]) == (int(first), 2, 1)
+
+
+@pytest.mark.parametrize("previous", ["999999", "9" * 30, "-1"])
+def test_a_previous_version_that_is_not_there_is_named(sheet: Path, previous: str) -> None:
+    with pytest.raises(CommandError, match=f"There is no dataset {previous}"):
+        run("import_dataset", sheet, "--name", "x", f"--previous={previous}")
+
+
+def test_import_refuses_a_version_of_another_task(sheet: Path) -> None:
+    first, _err = run("import_dataset", sheet, "--name", "Decisões")
+    flags = ["--previous", first.strip(), "--task-type", "token_classification"]
+    with pytest.raises(CommandError, match=f"Dataset {first.strip()} is of another task"):
+        run("import_dataset", sheet, "--name", "x", *flags)
+
+
 def test_import_of_an_invalid_sheet_prints_every_error_on_stderr_and_fails(bad_sheet: Path) -> None:
     out, err = StringIO(), StringIO()
     with pytest.raises(CommandError) as failure:

@@ -7,7 +7,8 @@ from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from datasets_app.management.sheet_arguments import add_sheet_arguments, choice_of, existing_file
-from datasets_app.services import DatasetInvalid, UploadTooLarge, import_dataset
+from datasets_app.models import Dataset
+from datasets_app.services import DatasetInvalid, OtherTask, UploadTooLarge, import_dataset
 
 
 class Command(BaseCommand):
@@ -20,10 +21,11 @@ class Command(BaseCommand):
         add_sheet_arguments(parser)
         parser.add_argument("--name", required=True)
         parser.add_argument("--description", default="")
+        parser.add_argument("--previous", type=int, metavar="ID", help="the dataset that this is the next version of")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prints every error of an invalid sheet on stderr. Raises CommandError then (exit 1)."""
-        path = existing_file(options["file"])
+        path, previous = existing_file(options["file"]), _dataset(options["previous"])
         try:
             with path.open("rb") as content:
                 dataset, _created = import_dataset(
@@ -32,7 +34,10 @@ class Command(BaseCommand):
                     name=options["name"],
                     description=options["description"],
                     choice=choice_of(options),
+                    previous=previous,
                 )
+        except OtherTask as error:
+            raise CommandError(f"Dataset {options['previous']} is of another task.") from error
         except UploadTooLarge as error:
             raise CommandError(f"{path.name} is larger than {settings.MAX_UPLOAD_MB} MB.") from error
         except DatasetInvalid as error:
@@ -40,3 +45,13 @@ class Command(BaseCommand):
                 self.stderr.write(f"{fault['code']}: {fault['message']}")
             raise CommandError(f"{error.code}: {error.detail}") from error
         self.stdout.write(str(dataset.pk))
+
+
+def _dataset(pk: int | None) -> Dataset | None:
+    """Raises CommandError when there is none of this number."""
+    if pk is None:
+        return None
+    found = Dataset.objects.filter(pk=pk).first()
+    if found is None:
+        raise CommandError(f"There is no dataset {pk}.")
+    return found
