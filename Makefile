@@ -9,6 +9,11 @@ API_URL ?= http://127.0.0.1:$(PORT)
 MODELS_DIR ?= var/models
 # test: further arguments for pytest
 ARGS ?=
+# faults: how many of each kind, which ("F1 F9", all by default), sqlite, postgresql or both; SEED repeats a campaign
+N ?= 50
+SEED ?=
+FAULTS ?=
+DATABASE ?= both
 
 VENV := .venv/bin/python
 SOURCES := config datasets_app runs_app workers_app worker_client demo
@@ -18,7 +23,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3 p
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo server worker test lint bench screenshots
+.PHONY: help setup demo server worker test faults lint bench screenshots
 
 help:
 	@echo 'make demo          train a small model on a bundled sheet, then serve the admin (PORT=8000, EXIT=1)'
@@ -26,6 +31,7 @@ help:
 	@echo 'make setup         only build .venv with the pinned dependencies'
 	@echo 'make server        the server on http://127.0.0.1:$(PORT)'
 	@echo 'make worker        a worker of that server (BERT_WORKER_TOKEN, API_URL, MODELS_DIR)'
+	@echo 'make faults        kill, cut, freeze and starve whole installations (N=200 SEED=7 FAULTS="F1 F9" DATABASE=sqlite)'
 	@echo 'make lint          ruff, mypy, import rules, migrations, deployment check'
 	@echo 'make bench         benchmarks'
 	@echo 'make screenshots   the admin pages as pictures, by a real browser'
@@ -64,6 +70,10 @@ worker: .venv/installed
 test: .venv/installed
 	@$(VENV) -m pytest -n 2 $(ARGS)
 	@$(VENV) -m pytest -n 2 --database=postgresql -p tests.only_database $(ARGS)
+
+# Writes benchmarks/results/faults.md; tests/faults/ is the rig.
+faults: .venv/installed
+	@$(VENV) -m tests.faults --n '$(N)' $(if $(SEED),--seed '$(SEED)') --faults '$(FAULTS)' --database '$(DATABASE)'
 
 lint: .venv/installed
 	@$(VENV) -m ruff check .
