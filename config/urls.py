@@ -8,6 +8,8 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from config import health
 from config.api import json_error
+from config.csp import csp_override
+from config.renderers import INLINE_STYLES
 from runs_app.api.user_views import ApiRoot
 
 
@@ -20,7 +22,7 @@ api: list[URLPattern | URLResolver] = [
     path("", include("datasets_app.api.urls")),
     path("", include("runs_app.api.urls")),
     path("schema", SpectacularAPIView.as_view(), name="schema"),
-    path("docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="docs"),
+    path("docs", csp_override(INLINE_STYLES)(SpectacularSwaggerSplitView.as_view(url_name="schema")), name="docs"),
 ]
 
 urlpatterns = [

@@ -33,6 +33,7 @@ FLAGS = [
     "--hide-scrollbars",
     "--remote-debugging-pipe",
 ]
+UNPICTURED = ["/bert-training/api/docs", "/bert-training/api/runs"]  # opened for what they say on the console
 LOOKS = {"light": (1360, "light"), "dark": (1360, "dark"), "phone": (400, "light")}
 SETTLE_S = 0.6  # for scripts that a page runs after it was loaded
 
@@ -52,7 +53,7 @@ class Browser:
         )
         os.close(to_browser)
         os.close(from_browser)
-        self._buffer, self._count, self._session = b"", 0, ""
+        self._buffer, self._count, self._session, self._url = b"", 0, "", ""
         self.complaints: list[str] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -79,6 +80,7 @@ class Browser:
 
     def open(self, url: str) -> None:
         """Load a page and let its scripts begin."""
+        self._url = url
         self.call("Page.navigate", url=url)
         deadline = time.monotonic() + 20
         while time.monotonic() < deadline:
@@ -130,12 +132,17 @@ class Browser:
         return json.loads(raw)
 
     def _hear(self, event: dict[str, Any]) -> None:
-        """Errors on the console are findings, too."""
-        if event.get("method") == "Runtime.exceptionThrown":
-            self.complaints.append(event["params"]["exceptionDetails"]["exception"].get("description", "exception"))
-        if event.get("method") == "Log.entryAdded" and event["params"]["entry"]["level"] == "error":
-            entry = event["params"]["entry"]
-            self.complaints.append(f"{entry['text']} {entry.get('url', '')}")
+        """Errors on the console are findings, and so is whatever the content security policy forbade."""
+        heard, said = event.get("method"), event.get("params", {})
+        if heard == "Runtime.exceptionThrown":
+            self._complain(said["exceptionDetails"]["exception"].get("description", "exception"))
+        elif heard == "Runtime.consoleAPICalled" and said["type"] == "error":
+            self._complain(" ".join(str(part.get("value", part.get("description"))) for part in said["args"]))
+        elif heard == "Log.entryAdded" and said["entry"]["level"] == "error":
+            self._complain(f"{said['entry']['text']} {said['entry'].get('url', '')}")
+
+    def _complain(self, text: str) -> None:
+        self.complaints.append(f"{self._url}: {text}")
 
 
 def main() -> None:
@@ -222,6 +229,8 @@ def photograph(browser: Browser, address: str, pages: dict[str, str], session: s
     browser.open(address + pages["run-new"])
     browser.run(f"document.getElementById('id_epochs').value = '-3'; {send}")
     photograph_page(browser, "run-new-errors", target)
+    for path in UNPICTURED:
+        browser.open(address + path)
 
 
 def photograph_upload(browser: Browser, address: str, target: Path) -> None:
