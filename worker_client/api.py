@@ -115,6 +115,10 @@ class ApiClient:
         """Numbered log lines; returns accepted, duplicates, next_seq and cancel_requested."""
         return self._post("/logs/batch", {"job": job_id, "attempt": attempt, "lines": lines})
 
+    def events(self, *, job_id: int, attempt: int, events: list[dict[str, Any]]) -> dict[str, Any]:
+        """Numbered events of the attempt; answered like log lines."""
+        return self._post(f"/jobs/{job_id}/events", {"attempt": attempt, "events": events})
+
     def complete(self, *, job_id: int, attempt: int, result: dict[str, Any]) -> None:
         """The attempt made a model."""
         self._post(f"/jobs/{job_id}/complete", {"attempt": attempt, **result})
@@ -123,9 +127,9 @@ class ApiClient:
         """The attempt made none; returns the job's status: `pending` when it is tried again, else `failed`."""
         return str(self._post(f"/jobs/{job_id}/fail", {"attempt": attempt, **failure}).get("status", ""))
 
-    def release(self, *, job_id: int, attempt: int, reason: str) -> None:
-        """Give the job back: cancelled, paused, shutdown or crashed."""
-        self._post(f"/jobs/{job_id}/release", {"attempt": attempt, "reason": reason})
+    def release(self, *, job_id: int, attempt: int, reason: str, **more: Any) -> None:
+        """Give the job back: cancelled, paused, shutdown or crashed. more: `counts`."""
+        self._post(f"/jobs/{job_id}/release", {"attempt": attempt, "reason": reason, **more})
 
     def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
         response = self._send("POST", path, json=sendable(body))

@@ -80,12 +80,17 @@ class Attempt:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        log.removeHandler(self._handler)
+        self.end_story()
         self.uploader.stop()
         self.lease.stop()
         if self.lease.drain.is_set():
             self.stop.drain.set()
         self.spool.close()
+        self.spool.give_up_reserve()
+
+    def end_story(self) -> None:
+        """What the worker says from now on stays on its console: nobody would send it."""
+        log.removeHandler(self._handler)
 
     def stop_reason(self) -> str | None:
         """Why the work must stop now, in the words of a release, or None."""

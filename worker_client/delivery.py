@@ -5,7 +5,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from enum import Enum, auto
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from worker_client.attempt import SLICE_S, Attempt
 from worker_client.backoff import Outage
@@ -65,6 +65,7 @@ class _Delivery:
         self._ids = {"job_id": attempt.job_id, "attempt": attempt.number}
         self._outage = Outage()
         self._aborted_at: float | None = None
+        self._counted: dict[str, Any] = {}
 
     def deliver(self, outcome: Outcome) -> JobEnd:
         if self._attempt.lease.refusal:
@@ -73,14 +74,14 @@ class _Delivery:
             return self._tell(outcome)
         except LeaseLost:
             log.warning("Job %d is no longer ours: its result is not sent.", self._attempt.job_id)
-            return JobEnd.LOST
+            return self._lost()
         except _GaveUp:
             log.warning("Aborted with the server away: the rest is told when this worker starts again.")
             return JobEnd.UNDELIVERED
 
     def _tell(self, outcome: Outcome) -> JobEnd:
         if self._attempt.lease.lost.is_set():
-            return JobEnd.LOST
+            return self._lost()
         self._announce(outcome)
         self._drain()
         if outcome.status == "completed":
@@ -89,6 +90,12 @@ class _Delivery:
             end = self._fail(outcome) if outcome.status == "failed" else self._release(outcome.reason)
         self._attempt.lease.end()
         return end
+
+    def _lost(self) -> JobEnd:
+        """What was said until then is evidence, and the server takes it from the worker that held the job."""
+        self._attempt.uploader.stop()
+        self._attempt.uploader.send_story()
+        return JobEnd.LOST
 
     def _announce(self, outcome: Outcome) -> None:
         """The last line of the run page: before the drain, because after it nothing more is sent."""
@@ -100,9 +107,13 @@ class _Delivery:
             log.info("Giving the job back: %s.", outcome.reason)
 
     def _drain(self) -> None:
+        """Send the rest. What the server should then have is counted, so that it can tell what is missing."""
         self._attempt.uploader.stop()
+        self._attempt.end_story()
         try:
+            self._attempt.spool.tell_left_out()
             self._until_accepted(self._attempt.uploader.send_all)
+            self._counted = {"counts": self._attempt.spool.counts()}
         except sqlite3.Error as error:
             log.warning("The last lines of the spool cannot be read: %s", error)
 
@@ -114,6 +125,7 @@ class _Delivery:
             "model_sha256": outcome.model_sha256,
             "report": outcome.report,
             "environment": outcome.environment,
+            **self._counted,
         }
         try:
             self._until_accepted(lambda: self._attempt.api.complete(**self._ids, result=result))
@@ -128,6 +140,7 @@ class _Delivery:
             "reason": outcome.reason,
             "message": outcome.message[:MAX_MESSAGE_CHARS],
             "retryable": outcome.reason in RETRYABLE_REASONS,
+            **self._counted,
         }
         if outcome.traceback:
             failure["traceback"] = outcome.traceback[-MAX_TRACEBACK_CHARS:]
@@ -140,7 +153,7 @@ class _Delivery:
 
     def _release(self, reason: str) -> JobEnd:
         try:
-            self._until_accepted(lambda: self._attempt.api.release(**self._ids, reason=reason))
+            self._until_accepted(lambda: self._attempt.api.release(**self._ids, reason=reason, **self._counted))
         except Rejected as error:
             log.error("The server did not take job %d back: %s", self._attempt.job_id, error)
         return JobEnd.CANCELLED if reason == "cancelled" else JobEnd.RELEASED

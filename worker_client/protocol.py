@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
 TaskType = Literal["text_classification", "token_classification"]
+PROTOCOL = 1  # what a worker and a server must agree on; additions that either may ignore do not count
 BUILTIN_TINY_BERT = "builtin/tiny-bert"
 SHA256 = re.compile(r"[0-9a-f]{64}")
 LONGEST_PACE_S = 86_400.0
@@ -133,6 +134,19 @@ class Directives:
 
 
 @dataclass(frozen=True)
+class FakeMemory:
+    """A limit in the place of the device's own, to test what happens beyond it without a GPU.
+
+    rows, eval_rows: what fits at once; gradient checkpointing doubles `rows`. from_step: trained without a limit
+    before this step.
+    """
+
+    rows: float | None = None
+    eval_rows: float | None = None
+    from_step: int = 0
+
+
+@dataclass(frozen=True)
 class TrainingSpec:
     """spec.json: everything that the training child needs, with local paths and no address or token."""
 
@@ -158,12 +172,17 @@ class TrainingSpec:
     device: str = "auto"
     processes: int = 1
     device_batch_size: int | None = None  # None: the child chooses; set by the parent after an out-of-memory
+    eval_batch_size: int | None = None  # None: the child chooses; what fitted in an earlier attempt
+    gradient_checkpointing: bool = False  # for want of memory, whatever the hyperparameter says
+    gpu_memory_fraction: float | None = None  # share of the GPU that may be used; None: all
+    fake_memory: FakeMemory | None = None  # tests only
     worker_name: str = ""
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:
         """Inverse of `to_json`."""
-        return cls(**data)
+        fake = data.get("fake_memory")
+        return cls(**{**data, "fake_memory": FakeMemory(**fake) if fake else None})
 
     def to_json(self) -> dict[str, Any]:
         """A dict for json.dump."""
@@ -184,6 +203,7 @@ class Outcome:
     model_sha256: str = ""
     report: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict)  # out_of_memory: errors.OutOfMemory.facts
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:

@@ -1,16 +1,17 @@
-"""The uploader: a thread that sends an attempt's lines, figures and progress, and keeps what was not accepted."""
+"""The uploader: a thread that sends an attempt's lines, figures, events and progress; what is not taken stays."""
 
-import json
 import logging
 import random
 import sqlite3
 import threading
+from contextlib import suppress
 from typing import Any
 
 from worker_client.api import ApiClient
 from worker_client.backoff import Outage
 from worker_client.errors import ApiError, LeaseLost, Rejected, Retryable, Unauthorized
 from worker_client.lease import Lease
+from worker_client.numbered import NumberedSender
 from worker_client.protocol import Directives
 from worker_client.spool import Spool
 
@@ -18,7 +19,7 @@ from worker_client.spool import Spool
 log = logging.getLogger("worker_client.connection")
 
 MAX_LINES = 1_000
-MAX_BODY_BYTES = 500_000
+MAX_EVENTS = 100
 MAX_POINTS = 500
 RETRY_CAP_S = 30.0
 
@@ -32,8 +33,13 @@ class Uploader:
         self._spool = spool
         self._lease = lease
         self._pace_s = pace_s
+        self._logs = NumberedSender(
+            "log line", limit=MAX_LINES, next_items=spool.next_logs, accept=spool.accept_logs, send=self._post_logs
+        )
+        self._events = NumberedSender(
+            "event", limit=MAX_EVENTS, next_items=spool.next_events, accept=spool.accept_events, send=self._post_events
+        )
         self._sent_progress: dict[str, Any] | None = None
-        self._asked_again: set[int] = set()
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"uploader-{job_id}", daemon=True)
 
@@ -53,14 +59,22 @@ class Uploader:
         while not self._spool.is_drained():
             self._send_batch()
 
+    def send_story(self) -> None:
+        """Send the lines and events of an attempt that is over for the server. It takes nothing else of such a one."""
+        with suppress(ApiError, sqlite3.Error):
+            while self._spool.next_logs(1) or self._spool.next_events(1):
+                self._logs.send_next()
+                self._events.send_next()
+
     def _send_until_ended(self) -> None:
         self._send_progress()
         while not self._ended.is_set() and not self._spool.is_drained():
             self._send_batch()
 
     def _send_batch(self) -> None:
-        self._send_logs()
+        self._logs.send_next()
         self._send_metrics()
+        self._events.send_next()
 
     def _run(self) -> None:
         outage = Outage(cap_s=RETRY_CAP_S)
@@ -87,50 +101,11 @@ class Uploader:
             self._lease.refuse(error)
         return outage.failed(error, kept=self._spool.pending_count())
 
-    def _send_logs(self) -> None:
-        lines = _fitting(self._spool.next_logs(MAX_LINES))
-        if not lines:
-            return
-        first, last = lines[0]["seq"], lines[-1]["seq"]
-        try:
-            answer = self._api.logs(**self._ids, lines=lines)
-        except Rejected as error:
-            if len(lines) > 1 and self._halve_logs(lines):
-                return
-            # One line that the server will never take must not hold back all those after it.
-            log.warning("The server refused log line %d, which is left out: %s", first, error)
-            self._spool.accept_logs(first + 1)
-            return
-        self._take(answer)
-        self._spool.accept_logs(self._next_seq(int(answer.get("next_seq", last + 1)), first, last))
-
-    def _next_seq(self, asked: int, first: int, last: int) -> int:
-        """Where to go on: the server may ask for earlier lines again, each place once.
-
-        Twice for the same place would be for ever: that line is one it never stores.
-        """
-        if asked > first:
-            return min(asked, last + 1)
-        if asked in self._asked_again:
-            return last + 1
-        self._asked_again.add(asked)
-        return max(1, asked)
-
-    def _halve_logs(self, lines: list[dict[str, Any]]) -> bool:
-        """Send the first half of a refused batch; the rest follows in the next round."""
-        half = lines[: len(lines) // 2]
-        try:
-            self._take(self._api.logs(**self._ids, lines=half))
-        except Rejected:
-            return len(half) > 1 and self._halve_logs(half)
-        self._spool.accept_logs(half[-1]["seq"] + 1)
-        return True
-
     def _send_metrics(self) -> None:
         points, mark = self._spool.next_metrics(MAX_POINTS)
         while points:
             try:
-                self._take(self._api.metrics(**self._ids, metrics=points))
+                self._taken(self._api.metrics(**self._ids, metrics=points))
                 break
             except Rejected as error:
                 if len(points) == 1:
@@ -151,15 +126,21 @@ class Uploader:
             log.warning("The server refused the progress: %s", error)
         self._sent_progress = progress
 
-    def _take(self, answer: dict[str, Any]) -> None:
+    def _post_logs(self, lines: list[dict[str, Any]]) -> dict[str, Any]:
+        self._spool.send_logs_up_to(lines[-1]["seq"])
+        answer = self._taken(self._api.logs(**self._ids, lines=lines))
+        first, asked = lines[0]["seq"], int(answer.get("next_seq", 0))
+        # The server misses a line that was dropped here: there is nothing to go back to.
+        return {} if asked < first and not self._spool.holds_log(asked) else answer
+
+    def _post_events(self, events: list[dict[str, Any]]) -> dict[str, Any]:
+        try:
+            return self._taken(self._api.events(**self._ids, events=events))
+        except Rejected as error:
+            if error.status not in (404, 405):
+                raise
+            return {}  # a server from before there were events
+
+    def _taken(self, answer: dict[str, Any]) -> dict[str, Any]:
         self._lease.note(Directives.from_wire(answer))
-
-
-def _fitting(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As many of the first lines as one body may hold; at least one."""
-    total = 0
-    for count, line in enumerate(lines):
-        total += len(json.dumps(line)) + 2
-        if total > MAX_BODY_BYTES and count:
-            return lines[:count]
-    return lines
+        return answer

@@ -3,8 +3,10 @@
 <work-dir>/datasets/<sha256>.xlsx               sheets, checked against their hash
 <work-dir>/base-models/<org>/<name>/<revision>  base models fetched from the hub
 <work-dir>/jobs/<job>/checkpoints/              shared by the attempts of one job
-<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.sqlite3 outcome.json stop child.log child.json
+<work-dir>/jobs/<job>/memory.json               the batch that fitted, shared too
+<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.sqlite3 spool.reserve outcome.json stop child.*
 <work-dir>/claim.json worker.lock               the claim under way; held while a worker runs here
+<work-dir>/stop                                 put there by a person: the worker stops as at SIGTERM
 <models-dir>/run-<id>/                          the finished model: whole or not there
 <models-dir>/.run-<id>.attempt-<n>.partial/     a model that is being written
 """
@@ -18,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from worker_client.protocol import Outcome, TrainingSpec
+from worker_client.reserve import Reserve, is_full_disk
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ class Workspace:
     def spool_path(self) -> Path:
         """The events of the attempt."""
         return self.root / "spool.sqlite3"
+
+    @property
+    def reserve_path(self) -> Path:
+        """Room for what must not be lost on a full disk."""
+        return self.spool_path.with_suffix(".reserve")
+
+    @property
+    def memory_path(self) -> Path:
+        """What fitted into the memory of this machine, for the attempts of the job to come."""
+        return self.root.parent / "memory.json"
 
     @property
     def checkpoints_dir(self) -> Path:
@@ -67,8 +80,14 @@ class Workspace:
             shutil.rmtree(partial_model(self.read_spec()))
 
     def write_outcome(self, outcome: Outcome) -> None:
-        """The child's last act."""
-        write_json(self.root / "outcome.json", outcome.to_json())
+        """The child's last act; on a full disk in the place of the reserve."""
+        try:
+            write_json(self.root / "outcome.json", outcome.to_json())
+        except OSError as error:
+            if not is_full_disk(error):
+                raise
+            Reserve(self.reserve_path).give_up()
+            write_json(self.root / "outcome.json", outcome.to_json())
 
     def read_outcome(self) -> Outcome | None:
         """How the child ended, or None when it never said."""

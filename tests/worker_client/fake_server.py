@@ -33,7 +33,9 @@ class FakeJob:
     pause_requested: bool = False
     lines: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     points: dict[tuple[str, int], dict[str, Any]] = field(default_factory=dict)
+    events: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
     progress: list[dict[str, Any]] = field(default_factory=list)
+    counts: list[dict[str, int]] = field(default_factory=list)  # as each end of an attempt told them
     result: dict[str, Any] | None = None
     failure: dict[str, Any] | None = None
     releases: list[str] = field(default_factory=list)
@@ -41,6 +43,10 @@ class FakeJob:
     def messages(self) -> list[str]:
         """The log lines in order."""
         return [line["message"] for _, line in sorted(self.lines.items())]
+
+    def told(self, kind: str) -> list[dict[str, Any]]:
+        """The details of the events of a kind, in order."""
+        return [event["details"] for _, event in sorted(self.events.items()) if event["kind"] == kind]
 
 
 @dataclass
@@ -196,18 +202,29 @@ class FakeServer:
     def logs(self, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
         job, attempt = self.jobs[body["job"]], body["attempt"]
         assert len(body["lines"]) <= 1000
-        new = [line for line in body["lines"] if (attempt, line["seq"]) not in job.lines]
-        job.lines.update({(attempt, line["seq"]): line for line in new})
+        return self._numbered(job, attempt, body["lines"], job.lines)
+
+    def events(self, body: dict[str, Any], job_id: int) -> tuple[int, Any, dict[str, str]]:
+        assert len(body["events"]) <= 100
+        job = self.jobs[job_id]
+        return self._numbered(job, body["attempt"], body["events"], job.events)
+
+    def _numbered(
+        self, job: FakeJob, attempt: int, given: list[dict[str, Any]], held: dict[tuple[int, int], dict[str, Any]]
+    ) -> tuple[int, Any, dict[str, str]]:
+        new = [record for record in given if (attempt, record["seq"]) not in held]
+        held.update({(attempt, record["seq"]): record for record in new})
         next_seq = 1
-        while (attempt, next_seq) in job.lines:
+        while (attempt, next_seq) in held:
             next_seq += 1
-        counts = {"accepted": len(new), "duplicates": len(body["lines"]) - len(new)}
+        counts = {"accepted": len(new), "duplicates": len(given) - len(new)}
         return 200, {**counts, "next_seq": next_seq, "cancel_requested": job.cancel_requested}, {}
 
     def complete(self, body: dict[str, Any], job_id: int) -> tuple[int, Any, dict[str, str]]:
         job = self.jobs[job_id]
         if self._is_refused(job, body, ended="completed"):
             return LEASE_LOST
+        job.counts.append(body["counts"])
         job.status, job.result = "completed", job.result or body
         return 200, {"status": "completed"}, {}
 
@@ -215,6 +232,7 @@ class FakeServer:
         job = self.jobs[job_id]
         if self._is_refused(job, body):
             return LEASE_LOST
+        job.counts.append(body["counts"])
         job.failure = body
         job.status = "pending" if body["retryable"] and job.attempt < 2 else "failed"
         return 200, {"status": job.status}, {}
@@ -223,6 +241,7 @@ class FakeServer:
         job = self.jobs[job_id]
         if self._is_refused(job, body):
             return LEASE_LOST
+        job.counts.append(body["counts"])
         job.releases.append(body["reason"])
         job.status = {"cancelled": "cancelled", "paused": "paused"}.get(body["reason"], "pending")
         return 200, {"status": job.status}, {}
@@ -284,6 +303,7 @@ ROUTES: dict[str, Any] = {
     r"/jobs/(\d+)/progress": FakeServer.progress,
     "/metrics": FakeServer.metrics,
     "/logs/batch": FakeServer.logs,
+    r"/jobs/(\d+)/events": FakeServer.events,
     r"/jobs/(\d+)/complete": FakeServer.complete,
     r"/jobs/(\d+)/fail": FakeServer.fail,
     r"/jobs/(\d+)/release": FakeServer.release,

@@ -3,9 +3,11 @@
 import pytest
 
 from worker_client.api import ApiClient
+from worker_client.errors import Retryable
 from worker_client.lease import Lease
+from worker_client.numbered import MAX_BODY_BYTES
 from worker_client.spool import Spool
-from worker_client.uploader import MAX_BODY_BYTES, Uploader
+from worker_client.uploader import Uploader
 
 
 @pytest.fixture
@@ -103,6 +105,55 @@ def test_one_refused_figure_costs_only_itself(server, job, spool, uploader, monk
     assert sorted(step for _, step in job.points) == [1, 2, 4, 5]
 
 
+def test_events_arrive_in_order_and_once(server, job, spool, uploader):
+    for step in range(250):
+        spool.append_event("resumed", step=step)
+    server.swallow.append("/jobs/1/events")
+    with pytest.raises(Retryable):
+        uploader.send_all()
+    uploader.send_all()
+    assert [details["step"] for details in job.told("resumed")] == list(range(250))
+    assert [len(call.body["events"]) for call in server.calls("/jobs/1/events")] == [100, 100, 100, 50]
+    assert set(job.events[1, 1]) == {"seq", "timestamp", "kind", "details"}
+
+
+def test_one_refused_event_costs_only_itself(server, job, spool, uploader):
+    spool.append_event("resumed", step=1)
+    server.answers["/jobs/1/events"] = [(400, {"code": "invalid", "detail": "kind"}, {})]
+    uploader.send_all()
+    assert spool.is_drained()
+
+
+def test_lines_that_were_dropped_here_are_not_looked_for(server, job, spool, uploader, monkeypatch):
+    monkeypatch.setattr("worker_client.spool.MAX_UNSENT_LINES", 20)
+    monkeypatch.setattr("worker_client.spool.CHECK_EVERY_LINES", 1)
+    spool.append_log("INFO", "line 1")
+    uploader.send_all()
+    for number in range(2, 61):
+        spool.append_log("INFO", f"line {number}")
+    uploader.send_all()
+    spool.append_log("INFO", "line 61")
+    uploader.send_all()
+    assert len(job.lines) == 61 - spool.counts()["left_out"]
+    sent = [len(call.body["lines"]) for call in server.calls("/logs/batch")]
+    assert sum(sent) == len(job.lines), "nothing is sent twice"
+
+
+def test_a_line_too_slow_for_a_whole_body_gets_smaller_ones(server, job, spool, uploader):
+    for number in range(1_000):
+        spool.append_log("INFO", f"{number}" + "x" * 400)
+    server.swallow.extend(["/logs/batch"] * 2)
+    for _ in range(2):
+        with pytest.raises(Retryable):
+            uploader.send_all()
+    uploader.send_all()
+    sizes = [len(str(call.body["lines"])) for call in server.calls("/logs/batch")]
+    assert sizes[1] < sizes[0] / 3
+    assert sizes[2] < sizes[1] / 3
+    assert max(sizes[3:]) > sizes[2] * 2
+    assert len(job.lines) == 1_000
+
+
 def test_progress_is_sent_when_it_changed_and_not_otherwise(server, job, spool, uploader):
     spool.put_progress(phase="training", epoch=1.0, step=5, total_steps=9, eta_seconds=None)
     uploader.send_all()
@@ -120,9 +171,10 @@ def test_a_cancel_rides_on_the_answer_to_log_lines(server, job, spool, uploader)
 def test_the_spool_counts_what_is_left(spool):
     spool.append_log("INFO", "a")
     spool.append_metrics(epoch=1, step=1, split="train", values={"loss": 1.0})
-    assert spool.pending_count() == 2
+    spool.append_event("resumed", step=1)
+    assert spool.pending_count() == 3
     spool.accept_logs(2)
-    assert spool.pending_count() == 1
+    assert spool.pending_count() == 2
 
 
 @pytest.mark.parametrize(("given", "kept"), [("a\x00b", "a�b"), ("a\ud800b", "a?b"), ("x" * 9000, "x" * 8000)])
