@@ -23,6 +23,7 @@ class ChildProcess:
 
     def __init__(self, command: list[str], *, log_path: Path, **environment: str) -> None:
         with log_path.open("ab") as log:
+            self._log_began = log.tell()
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.DEVNULL,
@@ -57,7 +58,7 @@ class ChildProcess:
 
     def tail(self) -> str:
         """The end of what it printed."""
-        return tail_of(self.log_path)
+        return tail_of(self.log_path, self._log_began)
 
 
 def was_killed(exit_code: int) -> bool:
@@ -65,11 +66,11 @@ def was_killed(exit_code: int) -> bool:
     return exit_code < 0 or exit_code >= 0x8000_0000
 
 
-def tail_of(path: Path) -> str:
-    """The last few thousand bytes of a log file as text; empty when there is none."""
+def tail_of(path: Path, begin: int = 0) -> str:
+    """The last few thousand bytes of a log file, none before `begin`, as text; empty when there is none."""
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            file.seek(max(begin, path.stat().st_size - TAIL_BYTES))
             return file.read().decode("utf-8", "replace").strip()
     except OSError:
         return ""

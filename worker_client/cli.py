@@ -66,7 +66,7 @@ def _work(settings: WorkerSettings, command: Sequence[str] | None) -> int:
     lock = WorkDirLock(settings.work_dir)
     lock.acquire()
     stop = StopRequests()
-    stop.install()
+    stop.install(settings.work_dir / "stop")
     try:
         api = ApiClient(settings.api_url, settings.token)
         return Poller(settings, api, stop=stop, command=command or TRAINING_COMMAND).run()

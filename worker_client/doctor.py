@@ -75,7 +75,7 @@ def check_server(settings: WorkerSettings) -> Iterator[Finding]:
     """Reachability, token and clock, by the two calls that a worker makes first."""
     api = ApiClient(settings.api_url, settings.token)
     try:
-        me = api.register(hardware.facts(BaseModels.of(settings).names()))
+        me = api.register(hardware.facts(settings, BaseModels.of(settings).names()))
         yield Finding("ok", "server", f"{settings.api_url} answers")
         yield Finding("ok", "token", f"accepted; this worker is {me.name}")
         yield _clock(api.heartbeat().server_time)

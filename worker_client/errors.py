@@ -1,6 +1,7 @@
 """What can go wrong on the worker, and the one map from an HTTP status to a class."""
 
 from enum import IntEnum, StrEnum
+from typing import Any
 
 
 class FailureReason(StrEnum):
@@ -49,6 +50,18 @@ class TrainingFailed(WorkerError):
         super().__init__(message)
         self.reason = reason
         self.message = message
+
+
+class OutOfMemory(TrainingFailed):
+    """The device's memory is not enough.
+
+    facts: `during` (loading, training, evaluation), and where they are known `device_batch_size` and a reduced
+    `eval_batch_size`.
+    """
+
+    def __init__(self, message: str, facts: dict[str, Any]) -> None:
+        super().__init__(FailureReason.OUT_OF_MEMORY, message)
+        self.facts = facts
 
 
 class Stopped(WorkerError):

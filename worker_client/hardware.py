@@ -5,9 +5,12 @@ import re
 import socket
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distributions, version
+from pathlib import Path
 from typing import Any
 
 from worker_client import __version__
+from worker_client.protocol import PROTOCOL
+from worker_client.settings import WorkerSettings
 
 CUDA_BUILD = re.compile(r"\+cu(\d+?)(\d)$")
 
@@ -49,6 +52,15 @@ def _gpu(pynvml: Any, index: int) -> Gpu:
     return Gpu(str(name), int(memory.total), int(memory.used), busy)
 
 
+def memory_kills() -> int:
+    """How many processes this system has killed for want of memory since it started; 0 where it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
 def installed_version(package: str) -> str:
     """The version from the package's metadata, or an empty string."""
     try:
@@ -70,8 +82,9 @@ def cuda_version() -> str:
     return ".".join(runtime.split(".")[:2])
 
 
-def facts(base_models: list[str]) -> dict[str, Any]:
-    """The body of POST /workers/register."""
+def facts(settings: WorkerSettings, base_models: list[str]) -> dict[str, Any]:
+    """The body of POST /workers/register. Of a shared GPU only the part that may be used is told."""
+    share = settings.gpu_memory_fraction or 1.0
     return {
         "hostname": socket.gethostname(),
         "platform": platform.platform(),
@@ -79,7 +92,9 @@ def facts(base_models: list[str]) -> dict[str, Any]:
         "torch": installed_version("torch"),
         "transformers": installed_version("transformers"),
         "cuda": cuda_version(),
-        "gpus": [{"name": gpu.name, "memory_bytes": gpu.memory_bytes} for gpu in gpus()],
+        "gpus": [{"name": gpu.name, "memory_bytes": int(gpu.memory_bytes * share)} for gpu in gpus()],
         "client_version": __version__,
         "base_models": base_models,
+        "offline": settings.offline,
+        "protocol": PROTOCOL,
     }

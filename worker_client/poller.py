@@ -25,6 +25,9 @@ log = logging.getLogger("worker_client.poller")
 CLAIM_WAIT_S = 2.0  # how long the server may hold a claim back; a Ctrl-C is obeyed between two claims
 
 
+UPGRADE_REQUIRED = 426
+
+
 class ExitCode(IntEnum):
     """How the worker ends (CONTRACT section 1)."""
 
@@ -59,7 +62,7 @@ class Poller:
     def run(self) -> ExitCode:
         """Work until there is a reason to end; returns it."""
         forget_datasets(self._settings.work_dir / "datasets")
-        forget_abandoned(self._settings.work_dir)
+        forget_abandoned(self._settings)
         try:
             paces = self._register()
             return self._work(paces) if paces else ExitCode.DRAINED
@@ -67,6 +70,9 @@ class Poller:
             log.error("The server refuses this token (%s). Is it a worker's own, and is the worker enabled?", error)
             return ExitCode.TOKEN_REFUSED
         except Rejected as error:
+            if error.status == UPGRADE_REQUIRED:  # the server's own sentence says which of the two is too old
+                log.error("%s", error.detail)
+                return ExitCode.BAD_ARGUMENTS
             log.error("%s does not answer as the training server does: %s", self._api.api_url, error)
             return ExitCode.BAD_ARGUMENTS
         except Retryable as error:
@@ -75,7 +81,7 @@ class Poller:
 
     def _register(self) -> Registration | None:
         """Introduce this machine; None when asked to end meanwhile. With --once an absent server raises Retryable."""
-        facts = hardware.facts(BaseModels.of(self._settings).names())
+        facts = hardware.facts(self._settings, BaseModels.of(self._settings).names())
         while not self._stop.drain.is_set():
             try:
                 paces = self._api.register(facts)
@@ -186,7 +192,7 @@ class Poller:
             job_id=job_id,
             number=number,
             paces=paces,
-            work_dir=self._settings.work_dir,
+            settings=self._settings,
             stop=self._stop,
             stop_grace_s=self._stop_grace_s,
         )

@@ -15,6 +15,7 @@ from worker_client.child import kill_tree, orphan
 from worker_client.delivery import JobEnd, deliver
 from worker_client.protocol import Outcome, Registration
 from worker_client.runner import STOP_GRACE_S, tidy
+from worker_client.settings import WorkerSettings
 from worker_client.signals import StopRequests
 from worker_client.spool import Spool
 from worker_client.workspace import Workspace
@@ -31,7 +32,7 @@ def recover(
     job_id: int,
     number: int,
     paces: Registration,
-    work_dir: Path,
+    settings: WorkerSettings,
     stop: StopRequests,
     stop_grace_s: float = STOP_GRACE_S,
 ) -> JobEnd:
@@ -40,7 +41,7 @@ def recover(
     A result that was reached but not told is told now. Otherwise the attempt is released as `crashed`: the next
     claim brings the job back and it goes on from its checkpoint. Raises Unauthorized.
     """
-    workspace = Workspace.create(work_dir, job_id, number)
+    workspace = Workspace.create(settings.work_dir, job_id, number)
     _stop_orphan(workspace, stop_grace_s)
     workspace.drop_partial_model()
     attempt = Attempt(
@@ -55,14 +56,17 @@ def recover(
     with attempt:
         log.warning("An earlier process of this worker left attempt %d of job %d unfinished.", number, job_id)
         end = deliver(attempt, _outcome_left(workspace))
-    tidy(workspace, end)
+    tidy(workspace, end, keep_checkpoints=settings.keep_checkpoints)
     return end
 
 
-def forget_abandoned(work_dir: Path) -> None:
-    """Remove folders of jobs that this worker has not touched for two weeks: others have finished them."""
+def forget_abandoned(settings: WorkerSettings) -> None:
+    """Remove folders of jobs that this worker has not touched for two weeks: others have finished them.
+
+    With --keep-checkpoints only those of attempts.
+    """
     oldest = time.time() - KEEP_ABANDONED_S
-    for folder in (work_dir / "jobs").glob("*"):
+    for folder in (settings.work_dir / "jobs").glob("*/attempt-*" if settings.keep_checkpoints else "*"):
         with suppress(OSError):
             if max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < oldest:
                 log.info("Removing %s, untouched for two weeks.", folder)

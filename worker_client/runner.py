@@ -1,6 +1,5 @@
 """JobRunner: one attempt from the claim to its end: prepare, start the child, supervise, deliver."""
 
-import errno
 import logging
 import shutil
 import signal
@@ -8,16 +7,18 @@ import sqlite3
 import time
 import traceback
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
+from worker_client import hardware
 from worker_client.api import ApiClient
 from worker_client.attempt import SLICE_S, Attempt
 from worker_client.cache import BaseModels, fetch_dataset, forget_datasets
 from worker_client.child import TRAINING_COMMAND, ChildProcess, remember, was_killed
 from worker_client.delivery import JobEnd, deliver
 from worker_client.errors import ChildExit, FailureReason, Stopped, TrainingFailed
+from worker_client.memory import Fit, effective_batch, rows_used
 from worker_client.protocol import JobSpec, Outcome, Registration, TrainingSpec
+from worker_client.reserve import is_full_disk
 from worker_client.settings import WorkerSettings
 from worker_client.signals import StopRequests
 from worker_client.spool import Spool
@@ -25,12 +26,11 @@ from worker_client.workspace import Workspace
 
 log = logging.getLogger("worker_client.runner")
 
-STOP_GRACE_S = 30.0
+STOP_GRACE_S = 25.0  # a stopped worker has given its job back after 30 s
 CANCEL_GRACE_S = 5.0  # nothing of a cancelled attempt is worth waiting for
 LOST_GRACE_S = 20.0  # a zombie must have freed the GPU within 30 s of the first refusal
-DEFAULT_BATCH_SIZE = 16
+OUT_OF_MEMORY_MARKS = ("CUDA out of memory", "OutOfMemoryError", "DefaultCPUAllocator")
 DISK_IS_FULL = "The worker's disk is full. Free some space there; the job is tried again."
-FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 CHILD_REASONS = {ChildExit.of(reason).value: reason for reason in FailureReason if reason.name in ChildExit.__members__}
 
 
@@ -74,7 +74,7 @@ class JobRunner:
                 end = deliver(attempt, trouble or self._outcome(job, attempt))
         finally:
             forget_datasets(self._datasets_dir)
-        tidy(workspace, end)
+        tidy(workspace, end, keep_checkpoints=self._settings.keep_checkpoints)
         return end
 
     def _outcome(self, job: JobSpec, attempt: Attempt) -> Outcome:
@@ -90,21 +90,19 @@ class JobRunner:
     def _train(self, job: JobSpec, attempt: Attempt) -> Outcome:
         log.info("%s takes job %d, attempt %d: %s.", self._paces.name, job.job_id, job.attempt, job.run_name)
         spec = self._prepare(job, attempt)
+        fit = Fit.read(attempt.workspace.memory_path)
         while True:
             attempt.check()
+            spec = fit.applied_to(spec)
             attempt.workspace.write_spec(spec)
             outcome = self._run_child(attempt)
-            smaller = _smaller_batch(spec, outcome)
+            smaller = fit.after(outcome, spec)
             if smaller is None:
                 return outcome
-            log.warning(
-                "Out of memory: starting again with %d texts at a time instead of %d. The effective batch stays %d.",
-                smaller,
-                _batch_used(spec, outcome),
-                _effective_batch(spec),
-            )
+            _tell(attempt, smaller, spec, outcome)
+            smaller.write(attempt.workspace.memory_path)
             attempt.workspace.forget_outcome()
-            spec = replace(spec, device_batch_size=smaller)
+            fit = smaller
 
     def _prepare(self, job: JobSpec, attempt: Attempt) -> TrainingSpec:
         attempt.spool.put_progress(phase="downloading", epoch=0, step=0, total_steps=0)
@@ -132,11 +130,13 @@ class JobRunner:
             checkpoints_dir=str(attempt.workspace.checkpoints_dir),
             device=self._settings.device,
             processes=self._settings.processes,
+            gpu_memory_fraction=self._settings.gpu_memory_fraction,
+            fake_memory=self._settings.fake_memory,
             worker_name=self._paces.name,
         )
 
     def _run_child(self, attempt: Attempt) -> Outcome:
-        workspace = attempt.workspace
+        workspace, kills = attempt.workspace, hardware.memory_kills()
         child = ChildProcess(
             [*self._command, str(workspace.root)],
             log_path=workspace.child_log_path,
@@ -150,7 +150,7 @@ class JobRunner:
         finally:
             child.kill()
             workspace.drop_partial_model()
-        return self._judge(child, exit_code, asked, attempt)
+        return self._judge(child, exit_code, asked, attempt, kills)
 
     def _supervise(self, child: ChildProcess, attempt: Attempt) -> tuple[int, str | None]:
         """Wait for the child's end; returns its exit code and what it was asked to stop for, if it was."""
@@ -163,7 +163,7 @@ class JobRunner:
                 deadline = time.monotonic() + self._grace_s(attempt, reason)
                 attempt.workspace.request_stop(reason)
                 log.info("Asking the training process to stop: %s.", reason)
-            if asked and time.monotonic() > deadline:
+            if asked and (self._stop.now.is_set() or time.monotonic() > deadline):
                 log.warning("The training process did not stop in time and is ended.")
                 child.kill()
         return exit_code, asked
@@ -173,25 +173,24 @@ class JobRunner:
             return min(LOST_GRACE_S, self._stop_grace_s)
         return min(CANCEL_GRACE_S, self._stop_grace_s) if reason == "cancelled" else self._stop_grace_s
 
-    def _judge(self, child: ChildProcess, exit_code: int, asked: str | None, attempt: Attempt) -> Outcome:
+    def _judge(self, child: ChildProcess, exit_code: int, asked: str | None, attempt: Attempt, kills: int) -> Outcome:
         """How the attempt ended, from the child's own word where it left one, else from its exit code."""
         outcome = _own_word(attempt.workspace)
         if outcome and outcome.status == "completed":
             return outcome
         if asked and (not outcome or outcome.status == "stopped" or asked == "cancelled"):
             return Outcome("stopped", reason=asked)
-        if exit_code == ChildExit.STOPPED or (exit_code == -signal.SIGTERM and self._stop.drain.is_set()):
+        if exit_code in (ChildExit.STOPPED, -signal.SIGTERM):
             # Stopped by someone else: a service manager, for one, signals every process of the service.
             return Outcome("stopped", reason="shutdown")
-        return outcome or _without_word(exit_code, child.tail())
+        return outcome or _without_word(exit_code, child.tail(), for_memory=hardware.memory_kills() > kills)
 
 
 def outcome_of(error: Exception) -> Outcome:
     """What an exception in the worker itself means for the attempt."""
     if isinstance(error, TrainingFailed):
         return Outcome("failed", reason=error.reason, message=error.message)
-    full = isinstance(error, OSError) and error.errno in FULL_DISK
-    if full or (isinstance(error, sqlite3.Error) and "disk is full" in str(error)):
+    if is_full_disk(error):
         return Outcome("failed", reason=FailureReason.DISK_FULL, message=f"{DISK_IS_FULL} ({error})")
     return Outcome(
         "failed",
@@ -201,9 +200,13 @@ def outcome_of(error: Exception) -> Outcome:
     )
 
 
-def tidy(workspace: Workspace, end: JobEnd) -> None:
+def tidy(workspace: Workspace, end: JobEnd, *, keep_checkpoints: bool = False) -> None:
     """Keep what the next attempt goes on from, and what is still to be told; remove the rest."""
-    if end.is_terminal:
+    if end.is_terminal and keep_checkpoints and workspace.checkpoints_dir.exists():
+        for folder in workspace.root.parent.glob("attempt-*"):
+            shutil.rmtree(folder, ignore_errors=True)
+        log.info("The checkpoints stay in %s.", workspace.checkpoints_dir)
+    elif end.is_terminal:
         shutil.rmtree(workspace.root.parent, ignore_errors=True)
     elif end in (JobEnd.RETRIED, JobEnd.RELEASED):
         shutil.rmtree(workspace.root, ignore_errors=True)
@@ -235,8 +238,11 @@ def _own_word(workspace: Workspace) -> Outcome | None:
         return None
 
 
-def _without_word(exit_code: int, tail: str) -> Outcome:
-    """The failure of a child that ended without saying how."""
+def _without_word(exit_code: int, tail: str, *, for_memory: bool) -> Outcome:
+    """The failure of a child that ended without saying how. for_memory: the system killed some process for memory."""
+    if (was_killed(exit_code) and for_memory) or any(mark in tail for mark in OUT_OF_MEMORY_MARKS):
+        message = "The training process was ended for want of memory, with one text at a time at last."
+        return Outcome("failed", reason=FailureReason.OUT_OF_MEMORY, message=message, traceback=tail)
     if was_killed(exit_code):
         message = f"The training process was ended from outside ({_signal_name(exit_code)}), often for want of memory."
         return Outcome("failed", reason=FailureReason.KILLED, message=message, traceback=tail)
@@ -255,21 +261,18 @@ def _signal_name(exit_code: int) -> str:
         return f"exit code {exit_code & 0xFFFF_FFFF:#x}"
 
 
-def _effective_batch(spec: TrainingSpec) -> int:
-    return int(spec.hyperparameters.get("batch_size", DEFAULT_BATCH_SIZE))
-
-
-def _batch_used(spec: TrainingSpec, outcome: Outcome) -> int:
-    """Texts at a time on the device: what the child reports, else what it was told, else the whole batch."""
-    return int(outcome.report.get("device_batch_size") or spec.device_batch_size or _effective_batch(spec))
-
-
-def _smaller_batch(spec: TrainingSpec, outcome: Outcome) -> int | None:
-    """The next device batch after an out-of-memory: the largest divisor of the effective batch up to half.
-
-    None when the attempt did not run out of memory, or ran out of it at one text at a time.
-    """
-    if outcome.status != "failed" or outcome.reason != FailureReason.OUT_OF_MEMORY:
-        return None
-    effective, half = _effective_batch(spec), _batch_used(spec, outcome) // 2
-    return next((size for size in range(half, 0, -1) if effective % size == 0), None)
+def _tell(attempt: Attempt, fit: Fit, spec: TrainingSpec, outcome: Outcome) -> None:
+    """A step down the ladder, for the run page."""
+    effective, rows = effective_batch(spec), rows_used(spec, outcome)
+    if fit.gradient_checkpointing and not spec.gradient_checkpointing:
+        log.warning("Out of memory with one text at a time: starting again with gradient checkpointing.")
+        attempt.spool.append_event("gradient_checkpointing")
+        return
+    size = fit.device_batch_size or 1
+    log.warning(
+        "Out of memory: starting again with %d texts at a time instead of %d. The effective batch stays %d.",
+        size,
+        rows,
+        effective,
+    )
+    attempt.spool.append_event("batch_halved", **{"from": rows, "to": size, "accumulation": effective // size})

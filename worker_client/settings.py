@@ -9,6 +9,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from worker_client.protocol import FakeMemory
+
 ENV_PREFIX = "BERT_WORKER_"
 API_PATH = "/bert-training/api"
 DEFAULT_POLL_S = 30.0
@@ -37,6 +39,9 @@ class WorkerSettings:
     drain_when_idle: bool = False
     poll_seconds: float | None = None  # None: the pace that the server asks for
     log_level: str = "INFO"
+    keep_checkpoints: bool = False
+    gpu_memory_fraction: float | None = None  # None: all of it
+    fake_memory: FakeMemory | None = None  # tests only
 
 
 def add_connection_flags(parser: argparse.ArgumentParser, env: Mapping[str, str]) -> None:
@@ -51,6 +56,13 @@ def add_connection_flags(parser: argparse.ArgumentParser, env: Mapping[str, str]
     _add_switch(parser, env, "--offline", help="never ask the model hub")
     _add_switch(parser, env, "--allow-http", help="accept plain http beyond this machine: the token is readable")
     _add(parser, env, "--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N")
+    _add(
+        parser,
+        env,
+        "--gpu-memory-fraction",
+        type=_share,
+        help="share of the GPU's memory that training may use, for example 0.5 on a GPU that others use too",
+    )
     _add(parser, env, "--log-level", type=_log_level, default="INFO", help="DEBUG, INFO, WARNING or ERROR")
 
 
@@ -65,6 +77,7 @@ def add_run_flags(parser: argparse.ArgumentParser, env: Mapping[str, str]) -> No
         type=_positive,
         help="seconds between looks at the queue; without it the server tells of a job at once",
     )
+    _add_switch(parser, env, "--keep-checkpoints", help="leave the checkpoints of a finished run in the work folder")
     _add(parser, env, "--processes", type=_count, default=1, help="training processes, one per GPU")
 
 
@@ -87,6 +100,9 @@ def settings_from(args: argparse.Namespace, env: Mapping[str, str]) -> WorkerSet
         drain_when_idle=getattr(args, "drain_when_idle", False),
         poll_seconds=getattr(args, "poll_seconds", None),
         log_level=args.log_level,
+        keep_checkpoints=getattr(args, "keep_checkpoints", False),
+        gpu_memory_fraction=args.gpu_memory_fraction,
+        fake_memory=_fake_memory(env),
     )
 
 
@@ -186,6 +202,28 @@ def _count(value: str) -> int:
     if not value.isdecimal() or not 1 <= int(value) <= 64:
         raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 1 to 64")
     return int(value)
+
+
+def _share(value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = 0
+    if not 0 < number <= 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a share above 0 and up to 1")
+    return number
+
+
+def _fake_memory(env: Mapping[str, str]) -> FakeMemory | None:
+    """A test hook: BERT_WORKER_TEST_MAX_BATCH, _TEST_MAX_EVAL_BATCH and _TEST_MAX_FROM_STEP. Raises BadSetting."""
+    try:
+        rows, eval_rows, step = (
+            float(env[name]) if env.get(name := f"{ENV_PREFIX}TEST_MAX_{of}") else None
+            for of in ("BATCH", "EVAL_BATCH", "FROM_STEP")
+        )
+    except ValueError as error:
+        raise BadSetting(f"{ENV_PREFIX}TEST_MAX_...: {error}.") from error
+    return FakeMemory(rows, eval_rows, int(step or 0)) if rows is not None or eval_rows is not None else None
 
 
 def process_environment() -> Mapping[str, str]:

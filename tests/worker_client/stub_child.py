@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from worker_client.errors import ChildExit, FailureReason
@@ -20,15 +21,18 @@ def main(root: str) -> int:
     wishes = spec.hyperparameters
     print("noise that is not a log line", flush=True)
     batch = spec.device_batch_size or wishes["batch_size"]
-    spool.append_log("INFO", f"device batch {batch}")
-    if batch > wishes.get("fits", 10_000):
-        return end(workspace, failure(FailureReason.OUT_OF_MEMORY), ChildExit.OUT_OF_MEMORY)
+    recomputed = ", recomputed" if spec.gradient_checkpointing else ""
+    spool.append_log("INFO", f"device batch {batch}{recomputed}")
+    if batch > wishes.get("fits", 10_000) * (2 if spec.gradient_checkpointing else 1):
+        during = wishes.get("during", "training")
+        short = replace(failure(FailureReason.OUT_OF_MEMORY), memory={"during": during, "device_batch_size": batch})
+        return end(workspace, short, ChildExit.OUT_OF_MEMORY)
     if reason := wishes.get("fail"):
         return end(workspace, failure(FailureReason(reason)), ChildExit.of(FailureReason(reason)))
     if number := wishes.get("signal"):
         os.kill(os.getpid(), number)
     if wishes.get("exit"):
-        print("Segfault in a library", flush=True)
+        print(wishes.get("says", "Segfault in a library"), flush=True)
         return int(wishes["exit"])
     if wishes.get("grandchild"):
         spawn_grandchild(spec)

@@ -5,6 +5,7 @@ import time
 from dataclasses import replace
 
 from tests.worker_client.conftest import STUB
+from worker_client import hardware
 from worker_client.api import ApiClient
 from worker_client.poller import ExitCode, Poller
 from worker_client.signals import StopRequests
@@ -15,6 +16,7 @@ def test_a_worker_says_what_its_machine_is(server, work):
     body = server.calls("/workers/register")[0].body
     assert set(body) == {
         "hostname", "platform", "python", "torch", "transformers", "cuda", "gpus", "client_version", "base_models",
+        "offline", "protocol",
     }  # fmt: skip
     assert "builtin/tiny-bert" in body["base_models"]
     assert all(body[name] for name in ("hostname", "platform", "python", "torch", "transformers", "client_version"))
@@ -75,6 +77,28 @@ def test_a_claim_refused_for_a_while_is_asked_again_no_sooner_than_the_server_sa
 
 def test_an_address_that_is_another_program_s_is_a_bad_argument(server, settings, work):
     assert work(api_url=f"{server.url}/elsewhere") == ExitCode.BAD_ARGUMENTS
+
+
+def test_a_worker_that_is_too_new_for_its_server_ends_with_the_server_s_sentence(server, work, caplog):
+    refusal = {"code": "worker_too_new", "detail": "This worker speaks protocol 2, the server 1: update the server."}
+    server.answers["/workers/register"] = [(426, refusal, {})]
+    assert work() == ExitCode.BAD_ARGUMENTS
+    assert refusal["detail"] in caplog.text
+    assert "does not answer as the training server" not in caplog.text
+
+
+def test_a_worker_says_whether_it_may_fetch_base_models_and_which_protocol_it_speaks(server, work):
+    work(offline=False)
+    work(offline=True)
+    said = [call.body for call in server.calls("/workers/register")]
+    assert [body["offline"] for body in said] == [False, True]
+    assert {body["protocol"] for body in said} == {1}
+
+
+def test_of_a_shared_gpu_only_its_part_is_told(server, work, monkeypatch):
+    monkeypatch.setattr("worker_client.hardware.gpus", lambda: [hardware.Gpu("RTX", 24_000, 0, 0.0)])
+    work(gpu_memory_fraction=0.25)
+    assert server.calls("/workers/register")[0].body["gpus"] == [{"name": "RTX", "memory_bytes": 6_000}]
 
 
 def test_an_idle_worker_gives_signs_of_life_and_obeys_a_drain(server, settings):

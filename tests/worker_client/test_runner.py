@@ -1,5 +1,6 @@
 """One attempt, from the claim to its end, with a stub in the place of the training child."""
 
+import logging
 import signal
 import sqlite3
 import threading
@@ -81,11 +82,128 @@ def test_the_smaller_batch_always_divides_the_effective_one(server, work):
     ]
 
 
-def test_out_of_memory_at_one_text_at_a_time_fails(server, work):
+def test_each_step_down_is_an_event_of_the_run(server, work):
+    job = server.add_job(batch_size=16, fits=0.5)
+    work()
+    assert job.status == "completed"
+    assert job.told("batch_halved") == [
+        {"from": 16, "to": 8, "accumulation": 2},
+        {"from": 8, "to": 4, "accumulation": 4},
+        {"from": 4, "to": 2, "accumulation": 8},
+        {"from": 2, "to": 1, "accumulation": 16},
+    ]
+    assert job.told("gradient_checkpointing") == [{}]
+    assert "device batch 1, recomputed" in job.messages()
+
+
+def test_out_of_memory_at_one_text_at_a_time_even_with_gradient_checkpointing_fails(server, work):
     job = server.add_job(batch_size=2, fits=0)
     assert work(once=True) == ExitCode.JOB_FAILED
     assert job.failure["reason"] == "out_of_memory"
     assert job.failure["retryable"] is False
+    assert [line for line in job.messages() if line.startswith("device batch")] == [
+        "device batch 2",
+        "device batch 1",
+        "device batch 1, recomputed",
+    ]
+
+
+def test_gradient_checkpointing_that_was_on_from_the_start_is_not_tried_again(server, work):
+    job = server.add_job(batch_size=1, fits=0, gradient_checkpointing=True)
+    work(once=True)
+    assert job.failure["reason"] == "out_of_memory"
+    assert job.told("gradient_checkpointing") == []
+
+
+@pytest.mark.parametrize("during", ["loading", "evaluation"])
+def test_a_smaller_training_batch_is_not_tried_where_it_cannot_help(server, work, during):
+    job = server.add_job(batch_size=16, fits=0, during=during)
+    work(once=True)
+    assert job.failure["reason"] == "out_of_memory"
+    assert job.told("batch_halved") == []
+
+
+def test_the_next_attempt_starts_from_the_batch_that_fitted(server, work):
+    job = server.add_job(batch_size=16, fits=4, signal=int(signal.SIGKILL), steps=3)
+    work(once=True)
+    assert (job.status, job.attempt) == ("pending", 1)
+    del job.hyperparameters["signal"]
+    work()
+    assert job.status == "completed"
+    assert [line for line in job.messages() if line.startswith("device batch")] == [
+        "device batch 16",
+        "device batch 8",
+        "device batch 4",
+        "device batch 4",
+    ]
+
+
+def test_a_child_that_died_of_its_memory_without_a_word_is_tried_with_half_the_batch(server, work):
+    job = server.add_job(batch_size=2, exit=134, says="terminate called: CUDA out of memory. Tried to allocate")
+    work(once=True)
+    assert job.failure["reason"] == "out_of_memory"
+    assert job.told("batch_halved") == [{"from": 2, "to": 1, "accumulation": 2}]
+
+
+def test_a_child_that_the_system_killed_for_its_memory_is_tried_with_half_the_batch(server, work, monkeypatch):
+    kills = iter(range(100))
+    monkeypatch.setattr("worker_client.hardware.memory_kills", lambda: next(kills))
+    job = server.add_job(batch_size=2, signal=int(signal.SIGKILL))
+    work(once=True)
+    assert job.failure["reason"] == "out_of_memory"
+    assert len(job.told("batch_halved")) == 1
+
+
+def test_the_end_says_how_many_lines_figures_and_events_there_should_be(server, work):
+    job = server.add_job(steps=5, fits=8)
+    work()
+    assert job.counts == [{"log_lines": len(job.lines), "left_out": 0, "metric_points": 5, "events": 1}]
+
+
+@pytest.mark.parametrize("end", [{"fail": "nan_loss"}, {"signal": int(signal.SIGKILL)}])
+def test_a_failure_says_so_too(server, work, end):
+    job = server.add_job(**end)
+    work(once=True)
+    assert job.counts == [{"log_lines": len(job.lines), "left_out": 0, "metric_points": 0, "events": 0}]
+
+
+def test_lines_that_were_dropped_while_the_server_was_away_are_told_and_counted(server, work, monkeypatch):
+    monkeypatch.setattr("worker_client.spool.MAX_UNSENT_LINES", 20)
+    monkeypatch.setattr("worker_client.spool.CHECK_EVERY_LINES", 1)
+    job = server.add_job()
+    server.answers["/jobs/1/progress"] = [(503, {"code": "unavailable", "detail": "away"}, {})] * 2
+    real = Attempt.__enter__
+
+    def talk(attempt):
+        opened = real(attempt)
+        for number in range(100):
+            logging.getLogger("worker_client").info("chatter %d", number)
+        return opened
+
+    monkeypatch.setattr(Attempt, "__enter__", talk)
+    work()
+    (counts,) = job.counts
+    assert counts["left_out"] > 70
+    assert counts["log_lines"] == len(job.lines) + counts["left_out"]
+    assert job.told("spool_full") == [{"left_out": counts["left_out"]}]
+    assert any("Lines left out here" in message for message in job.messages())
+
+
+def test_a_server_from_before_there_were_events_is_no_trouble(server, work):
+    job = server.add_job(batch_size=16, fits=8)
+    server.answers["/jobs/1/events"] = [(404, {"code": "not_found", "detail": "No such route."}, {})] * 9
+    work()
+    assert job.status == "completed"
+    assert job.events == {}
+
+
+def test_the_checkpoints_of_a_finished_run_stay_where_that_is_wished(server, settings, work):
+    server.add_job()
+    folder = settings.work_dir / "jobs/1/checkpoints/checkpoint-3"
+    folder.mkdir(parents=True)
+    work(keep_checkpoints=True)
+    assert [path.name for path in (settings.work_dir / "jobs/1").iterdir()] == ["checkpoints"]
+    assert folder.exists()
 
 
 def test_a_killed_child_fails_as_killed_and_may_be_tried_again(server, work):
@@ -228,6 +346,8 @@ def test_a_lost_lease_stops_the_child_and_sends_no_outcome(server, settings, wor
     work(once=True)
     assert not server.calls("/jobs/1/(complete|fail|release)")
     assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+    assert not (settings.work_dir / "jobs/1/attempt-1/spool.reserve").exists()
+    assert any("no longer holds the job" in message for message in job.messages()), "evidence is taken even then"
 
 
 def test_a_result_reached_after_the_lease_was_lost_is_not_sent(server, settings):
@@ -301,13 +421,41 @@ def test_an_abort_gives_the_job_back_with_its_checkpoint(server, settings, work)
     stop = StopRequests()
 
     def abort():
-        stop.drain.set()
-        stop.abort.set()
+        stop.obey("SIGTERM")
 
     when_training(server, job, abort)
     assert work(stop=stop) == ExitCode.DRAINED
     assert job.releases == ["shutdown"]
     assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def test_a_second_request_does_not_wait_for_a_checkpoint_and_still_gives_the_job_back(server, work):
+    job = server.add_job(steps=500, step_s=0.05, deaf=1)
+    stop = StopRequests()
+
+    def abort_twice():
+        stop.obey("SIGTERM")
+        stop.obey("SIGTERM")
+
+    when_training(server, job, abort_twice)
+    began = time.monotonic()
+    assert work(stop=stop, stop_grace_s=30) == ExitCode.DRAINED
+    assert job.releases == ["shutdown"]
+    assert time.monotonic() - began < 10
+
+
+def test_a_training_process_that_someone_else_terminates_costs_no_attempt(server, work):
+    job = server.add_job(steps=500, step_s=0.05)
+
+    def terminate():
+        for child in psutil.Process().children():
+            child.terminate()
+        job.hyperparameters["steps"] = 3
+
+    when_training(server, job, terminate)
+    work()
+    assert job.releases == ["shutdown"]
+    assert (job.status, job.attempt) == ("completed", 2)
 
 
 def test_an_abort_with_the_server_away_tells_the_result_at_the_next_start(server, work, monkeypatch):

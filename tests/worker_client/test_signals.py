@@ -2,7 +2,9 @@
 
 import signal
 import sys
+import time
 
+import psutil
 import pytest
 
 from tests.worker_client.fake_server import TOKEN
@@ -13,26 +15,88 @@ pytestmark = [
 ]
 
 
-def test_the_first_signal_finishes_the_job_and_takes_no_other(server, start_worker, tmp_path):
+def test_the_first_ctrl_c_finishes_the_job_and_takes_no_other(server, start_worker, tmp_path):
     first, second = server.add_job(steps=30, step_s=0.05), server.add_job()
     process = start_worker()
     server.wait_for(lambda: first.points)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert (first.status, second.status) == ("completed", "pending")
-    assert "SIGTERM: finishing the job under way" in (tmp_path / "worker.log").read_text()
+    assert "SIGINT: finishing the job under way" in (tmp_path / "worker.log").read_text()
 
 
-def test_the_second_signal_aborts_and_gives_the_job_back(server, settings, start_worker, tmp_path):
+def test_the_second_ctrl_c_gives_the_job_back_with_a_checkpoint(server, settings, start_worker, tmp_path):
     job = server.add_job(steps=2000, step_s=0.05)
     process = start_worker()
     server.wait_for(lambda: job.points)
     process.send_signal(signal.SIGINT)
-    server.wait_for(lambda: "A second one aborts" in (tmp_path / "worker.log").read_text())
+    server.wait_for(lambda: "A second one gives it back" in (tmp_path / "worker.log").read_text())
     process.send_signal(signal.SIGINT)
     assert process.wait(20) == 0
     assert job.releases == ["shutdown"]
     assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def test_the_first_sigterm_gives_the_job_back_with_a_checkpoint(server, settings, start_worker):
+    job = server.add_job(steps=2000, step_s=0.05)
+    process = start_worker()
+    server.wait_for(lambda: job.points)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(20) == 0
+    assert (job.releases, job.status) == (["shutdown"], "pending")
+    assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def test_a_sigterm_to_every_process_at_once_costs_no_attempt(server, settings, start_worker):
+    job = server.add_job(steps=2000, step_s=0.05)
+    process = start_worker()
+    server.wait_for(lambda: job.points)
+    for member in [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]:
+        member.terminate()
+    assert process.wait(20) == 0
+    assert job.releases == ["shutdown"]
+
+
+def test_the_second_sigterm_does_not_wait_for_the_training(server, start_worker, tmp_path):
+    job = server.add_job(steps=2000, step_s=0.05, deaf=1)
+    process = start_worker()
+    server.wait_for(lambda: job.points)
+    process.send_signal(signal.SIGTERM)
+    server.wait_for(lambda: "A second one does not save" in (tmp_path / "worker.log").read_text())
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    assert job.releases == ["shutdown"]
+
+
+def test_a_file_stops_where_no_signal_can_be_sent(server, settings, start_worker):
+    job = server.add_job(steps=2000, step_s=0.05)
+    process = start_worker()
+    server.wait_for(lambda: job.points)
+    (settings.work_dir / "stop").touch()
+    assert process.wait(20) == 0
+    assert job.releases == ["shutdown"]
+
+
+def test_a_file_of_an_earlier_stop_does_not_stop_the_next_worker(server, settings, start_worker):
+    (settings.work_dir / "stop").touch()
+    job = server.add_job()
+    assert start_worker("--drain-when-idle").wait(20) == 0
+    assert job.status == "completed"
+    assert not (settings.work_dir / "stop").exists()
+
+
+def test_a_worker_that_slept_while_its_job_was_given_away_stops_its_training(server, settings, start_worker):
+    job = server.add_job(steps=2000, step_s=0.05)
+    process = start_worker()
+    server.wait_for(lambda: job.points)
+    process.send_signal(signal.SIGSTOP)
+    job.fenced, job.status = True, "failed"
+    time.sleep(1)
+    (child,) = psutil.Process(process.pid).children()
+    process.send_signal(signal.SIGCONT)
+    assert psutil.wait_procs([child], timeout=10)[1] == []
+    assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+    assert not server.calls("/jobs/1/(complete|fail|release)")
 
 
 def test_an_idle_worker_ends_at_the_first_signal(server, start_worker):

@@ -18,10 +18,14 @@ def make_checkpoint(root, step, *, best=None, fingerprint="run", stopped=False):
     return folder
 
 
+def newest_usable(root):
+    return checkpoints.newest_usable(checkpoints.survey(root), "run")
+
+
 def test_the_newest_intact_checkpoint_is_used(tmp_path):
     for step in (9, 10, 100):
         make_checkpoint(tmp_path, step)
-    assert checkpoints.newest_usable(tmp_path, "run").step == 100
+    assert newest_usable(tmp_path).step == 100
 
 
 def damage_cut(folder):
@@ -42,30 +46,33 @@ def damage_missing(folder):
 def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path, damage):
     make_checkpoint(tmp_path, 1)
     damage(make_checkpoint(tmp_path, 2))
-    assert checkpoints.newest_usable(tmp_path, "run").step == 1
+    assert newest_usable(tmp_path).step == 1
 
 
 def test_a_checkpoint_of_other_settings_is_not_used(tmp_path):
     make_checkpoint(tmp_path, 1, fingerprint="other")
-    assert checkpoints.newest_usable(tmp_path, "run") is None
+    assert newest_usable(tmp_path) is None
 
 
 def test_a_checkpoint_whose_best_model_is_damaged_is_not_used(tmp_path):
     damage_cut(make_checkpoint(tmp_path, 2))
     make_checkpoint(tmp_path, 1, best=1)
     make_checkpoint(tmp_path, 3, best=2)
-    assert checkpoints.newest_usable(tmp_path, "run").step == 1
+    assert newest_usable(tmp_path).step == 1
 
 
 def test_no_checkpoint_is_no_fault(tmp_path):
-    assert checkpoints.newest_usable(tmp_path / "never made", "run") is None
+    assert newest_usable(tmp_path / "never made") is None
 
 
 def test_what_cannot_be_used_is_deleted_before_the_training_goes_on(tmp_path):
-    used = make_checkpoint(tmp_path, 2)
+    make_checkpoint(tmp_path, 2)
     make_checkpoint(tmp_path, 1, fingerprint="other")
-    make_checkpoint(tmp_path, 3)
-    assert sorted(checkpoints.drop_others(tmp_path, used, "run")) == ["checkpoint-1", "checkpoint-3"]
+    damage_cut(make_checkpoint(tmp_path, 3))
+    survey = checkpoints.survey(tmp_path)
+    used = checkpoints.newest_usable(survey, "run")
+    assert checkpoints.damaged(survey) == [3]
+    assert sorted(checkpoints.drop_others(survey, used, "run")) == ["checkpoint-1", "checkpoint-3"]
     assert [folder.name for folder in tmp_path.iterdir()] == ["checkpoint-2"]
 
 
@@ -78,4 +85,4 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
 
 def test_a_checkpoint_remembers_that_early_stopping_had_ended_the_training(tmp_path):
     make_checkpoint(tmp_path, 1, stopped=True)
-    assert checkpoints.newest_usable(tmp_path, "run").stopped_early
+    assert newest_usable(tmp_path).stopped_early

@@ -135,7 +135,7 @@ def test_an_error_in_a_step_has_its_reason_and_its_traceback(tmp_path, monkeypat
     outcome = fail(tmp_path, make_spec(tmp_path, ROWS, device_batch_size=2))
     assert outcome.reason == reason
     assert type(problem).__name__ in outcome.traceback
-    assert reason != "out_of_memory" or "2 rows of up to 32" in outcome.message
+    assert reason != "out_of_memory" or "2 rows of up to 32 sub-tokens at once in the training" in outcome.message
 
 
 @pytest.mark.slow

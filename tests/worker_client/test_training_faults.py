@@ -36,9 +36,7 @@ def test_a_problem_has_its_reason(problem, reason):
 def test_a_real_refusal_of_the_cpu_allocator_is_out_of_memory():
     with pytest.raises(RuntimeError) as refused:
         torch.empty(1 << 60, dtype=torch.uint8)
-    failure = explain(refused.value, batch="16 rows of up to 512 sub-tokens at once")
-    assert failure.reason == FailureReason.OUT_OF_MEMORY
-    assert "16 rows" in failure.message
+    assert explain(refused.value).reason == FailureReason.OUT_OF_MEMORY
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")

@@ -90,6 +90,8 @@ def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weigh
         weight=weight,
         fingerprint="",
         tokenizer=OneTokenizer(),
+        memory=None,
+        note=None,
     )
     engine.train()
     return kept.gradient

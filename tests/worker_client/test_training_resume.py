@@ -42,8 +42,8 @@ def stop_at(monkeypatch):
         ask = StopOnRequest.on_step_end
 
         def on_step_end(self, args, state, control, **kwargs):
-            if state.global_step == step and self.workspace.root.name == "attempt-1":
-                self.workspace.request_stop(reason)
+            if state.global_step == step and self.stopping.workspace.root.name == "attempt-1":
+                self.stopping.workspace.request_stop(reason)
             return ask(self, args, state, control, **kwargs)
 
         monkeypatch.setattr(StopOnRequest, "on_step_end", on_step_end)
@@ -135,8 +135,16 @@ def test_a_cancelled_run_ends_at_once_without_a_checkpoint(tmp_path, stop_at):
 
 def test_a_child_whose_parent_is_gone_saves_and_stops(tmp_path, monkeypatch):
     spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
-    parents = iter([1234] * 4)
-    monkeypatch.setattr("worker_client.training.callbacks.os.getppid", lambda: next(parents, 1))
+    from worker_client.training.callbacks import Telemetry
+
+    step_end = Telemetry.on_step_end
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 4:
+            monkeypatch.setattr("worker_client.training.stopping.os.getppid", lambda: 1)
+        return step_end(self, args, state, control, **kwargs)
+
+    monkeypatch.setattr(Telemetry, "on_step_end", on_step_end)
     code, workspace = attempt(tmp_path, spec, 1)
     assert (code, workspace.read_outcome().reason) == (ChildExit.STOPPED, "shutdown")
     assert checkpoints_of(spec) == [4]

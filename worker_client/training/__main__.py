@@ -2,17 +2,17 @@
 
 import logging
 import os
-import signal
 import sys
 import traceback
 from contextlib import suppress
 from pathlib import Path
 
-from worker_client.errors import ChildExit, Stopped
+from worker_client.errors import ChildExit, OutOfMemory, Stopped
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
 from worker_client.training.faults import explain
 from worker_client.training.log_lines import routed_logs
+from worker_client.training.stopping import Stopping
 from worker_client.workspace import Workspace
 
 logger = logging.getLogger("worker_client.training")
@@ -23,25 +23,25 @@ def main(argv: list[str]) -> int:
     if len(argv) != 1 or not (Path(argv[0]) / "spec.json").is_file():
         print("usage: python -m worker_client.training WORKSPACE (a folder with spec.json)", file=sys.stderr)
         return 2
-    # Ctrl-C reaches the whole process group; the parent decides what it means.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     workspace = Workspace(Path(argv[0]))
-    spool = Spool(workspace.spool_path)
-    try:
-        with routed_logs(spool):
-            return _attempt(workspace, spool)
-    finally:
-        spool.close()
+    stopping = Stopping(workspace)
+    with stopping.listening():
+        spool = Spool(workspace.spool_path)
+        try:
+            with routed_logs(spool):
+                return _attempt(workspace, stopping, spool)
+        finally:
+            spool.close()
 
 
-def _attempt(workspace: Workspace, spool: Spool) -> int:
+def _attempt(workspace: Workspace, stopping: Stopping, spool: Spool) -> int:
     try:
         spec = workspace.read_spec()
         _prepare_process(spec)
         # Imported late: torch must see the device that was chosen, and a bad spec must not wait for it.
         from worker_client.training.attempt import run_attempt
 
-        outcome, code = run_attempt(spec, workspace, spool), ChildExit.COMPLETED
+        outcome, code = run_attempt(spec, stopping, spool), ChildExit.COMPLETED
     except Stopped as stopped:
         logger.info("Stopped as asked (%s)", stopped)
         outcome, code = Outcome("stopped", reason=str(stopped)), ChildExit.STOPPED
@@ -62,9 +62,9 @@ def _failure(problem: Exception) -> tuple[Outcome, ChildExit]:
     logger.error("%s", failure.message)
     foreseen = failure is problem and problem.__cause__ is None
     trace = "" if foreseen else "".join(traceback.format_exception(problem))
-    return Outcome("failed", reason=failure.reason, message=failure.message, traceback=trace), ChildExit.of(
-        failure.reason
-    )
+    memory = failure.facts if isinstance(failure, OutOfMemory) else {}
+    outcome = Outcome("failed", reason=failure.reason, message=failure.message, traceback=trace, memory=memory)
+    return outcome, ChildExit.of(failure.reason)
 
 
 def _prepare_process(spec: TrainingSpec) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from transformers import set_seed
 
-from worker_client.errors import FailureReason, Stopped
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
 from worker_client.training import checkpoints, environment, narration, trainer
@@ -18,15 +17,16 @@ from worker_client.training.callbacks import SaveByClock, StopOnRequest, Telemet
 from worker_client.training.data import Parts, load_records, split_records, verify_sha256
 from worker_client.training.encoding import Encoded
 from worker_client.training.export import export_model
-from worker_client.training.faults import explain
+from worker_client.training.faults import is_memory
 from worker_client.training.framing import Frame, frame_for
 from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.log_lines import quieten_transformers
+from worker_client.training.memory import FakeLimit, Memory
 from worker_client.training.progress import Progress
+from worker_client.training.stopping import Stopping
 from worker_client.training.task import Decoded, Task
 from worker_client.training.tasks import task_for
 from worker_client.training.token_lengths import token_lengths
-from worker_client.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -47,26 +47,35 @@ class Prepared:
     recipe: environment.Recipe
     token_lengths: dict[str, Any]
 
+    @property
+    def recomputes(self) -> bool:
+        """Gradient checkpointing: the person's wish, or for want of memory."""
+        return self.hyper.gradient_checkpointing or self.spec.gradient_checkpointing
 
-def run_attempt(spec: TrainingSpec, workspace: Workspace, spool: Spool) -> Outcome:
+
+def run_attempt(spec: TrainingSpec, stopping: Stopping, spool: Spool) -> Outcome:
     """Train, score, export. Raises TrainingFailed, or Stopped when the parent asked for it."""
     quieten_transformers()
     progress = Progress(spool)
-    prepared = _prepare(spec, workspace, progress)
-    engine = _engine(prepared, workspace, spool, progress)
+    prepared = _prepare(spec, stopping, progress)
+    memory = _memory(prepared, stopping, spool)
+    engine = None
     try:
-        _train(engine, prepared)
-        return _finish(engine, prepared, workspace, spool, progress)
-    except RuntimeError as problem:
+        engine = _engine(prepared, memory, stopping, spool, progress)
+        _train(engine, prepared, spool)
+        return _finish(engine, prepared, stopping, spool, progress)
+    except (RuntimeError, MemoryError) as problem:
         # Here is known what did not fit; everything else is explained by the caller.
-        failure = explain(problem, batch=_batch_words(engine, prepared))
-        raise (failure if failure.reason == FailureReason.OUT_OF_MEMORY else problem) from problem
+        if not is_memory(problem):
+            raise
+        raise memory.failure("training" if engine else "loading", engine and engine.args) from problem
 
 
-def _prepare(spec: TrainingSpec, workspace: Workspace, progress: Progress) -> Prepared:
+def _prepare(spec: TrainingSpec, stopping: Stopping, progress: Progress) -> Prepared:
     progress.phase("loading")
     hyper = Hyperparameters.from_spec(spec.hyperparameters)
     recipe = environment.choose_recipe(spec.device, hyper.precision)
+    environment.limit_memory(recipe, spec.gpu_memory_fraction)
     verify_sha256(Path(spec.dataset_path), spec.dataset_sha256)
     parts = split_records(load_records(spec), train_share=hyper.train_split, seed=spec.seed)
     task = task_for(spec.task_type, spec.labels)
@@ -75,7 +84,7 @@ def _prepare(spec: TrainingSpec, workspace: Workspace, progress: Progress) -> Pr
     base = load_base_model(spec, task, parts.train)
     frame = _frame(hyper, base)
     progress.phase("tokenizing")
-    _stop_if_asked(workspace)
+    stopping.check()
     encoded = {name: task.encode(getattr(parts, name), base.tokenizer, frame) for name in PARTS}
     measured = token_lengths(spec, [length for name in PARTS for length in encoded[name].lengths], frame)
     narration.encoded(encoded, frame, measured)
@@ -98,7 +107,20 @@ def _frame(hyper: Hyperparameters, base: BaseModel) -> Frame:
     return frame
 
 
-def _engine(prepared: Prepared, workspace: Workspace, spool: Spool, progress: Progress) -> trainer.EncoderTrainer:
+def _memory(prepared: Prepared, stopping: Stopping, spool: Spool) -> Memory:
+    return Memory(
+        model=prepared.base.model,
+        device=prepared.recipe.device,
+        max_length=prepared.frame.max_length,
+        recomputes=prepared.recomputes,
+        note=spool.append_event,
+        path=stopping.workspace.memory_path,
+    )
+
+
+def _engine(
+    prepared: Prepared, memory: Memory, stopping: Stopping, spool: Spool, progress: Progress
+) -> trainer.EncoderTrainer:
     spec, hyper, task = prepared.spec, prepared.hyper, prepared.task
     arguments = trainer.training_arguments(
         hyper,
@@ -107,43 +129,60 @@ def _engine(prepared: Prepared, workspace: Workspace, spool: Spool, progress: Pr
         output_dir=spec.checkpoints_dir,
         # A batch of documents is a much larger batch of windows; how it is split does not change the gradient.
         largest_batch=spec.device_batch_size or max(hyper.batch_size // prepared.encoded["train"].usual_inputs(), 1),
+        eval_batch=spec.eval_batch_size,
+        recomputes=prepared.recomputes,
     )
     narration.recipe(prepared.recipe, arguments, spec)
     return trainer.build_trainer(
         model=prepared.base.model,
         arguments=arguments,
         hyper=hyper,
-        callbacks=[Telemetry(spool, progress), SaveByClock(hyper.save_every_minutes), StopOnRequest(workspace)],
+        callbacks=[
+            *([FakeLimit(spec.fake_memory, recomputes=prepared.recomputes)] if spec.fake_memory else []),
+            Telemetry(spool, progress),
+            SaveByClock(hyper.save_every_minutes),
+            StopOnRequest(stopping),
+        ],
         task=task,
         train=prepared.encoded["train"],
         validation=(prepared.parts.validation, prepared.encoded["validation"]),
         weight=trainer.class_weight(hyper, task, prepared.parts.train),
         fingerprint=_fingerprint(prepared),
         tokenizer=prepared.base.tokenizer,
+        memory=memory,
+        note=spool.append_event,
     )
 
 
-def _train(engine: trainer.EncoderTrainer, prepared: Prepared) -> None:
+def _train(engine: trainer.EncoderTrainer, prepared: Prepared, spool: Spool) -> None:
     """From the newest usable checkpoint, or from the start; ends with the best weights loaded."""
-    root = Path(prepared.spec.checkpoints_dir)
-    found = checkpoints.newest_usable(root, engine.fingerprint)
-    dropped = checkpoints.drop_others(root, found.path if found else None, engine.fingerprint)
-    if dropped:
-        logger.warning("Checkpoints that are damaged or of other settings were dropped: %s", ", ".join(dropped))
+    found = _checkpoint(Path(prepared.spec.checkpoints_dir), engine.fingerprint, spool)
     if found is None:
         engine.train()
         return
     logger.info("Going on from the checkpoint of step %d", found.step)
+    spool.append_event("resumed", step=found.step)
     if found.stopped_early:
         # Early stopping had ended it before the model was exported: no epoch may be added.
         engine.args.num_train_epochs = round(found.state["epoch"])
     engine.train(resume_from_checkpoint=str(found.path))
 
 
+def _checkpoint(root: Path, fingerprint: str, spool: Spool) -> checkpoints.Checkpoint | None:
+    """The one to go on from. Damage is told; what cannot be used is removed."""
+    survey = checkpoints.survey(root)
+    found = checkpoints.newest_usable(survey, fingerprint)
+    if damaged := checkpoints.damaged(survey):
+        spool.append_event("checkpoint_damaged", steps=", ".join(map(str, damaged)))
+    if dropped := checkpoints.drop_others(survey, found, fingerprint):
+        logger.warning("Checkpoints that are damaged or of other settings were dropped: %s", ", ".join(dropped))
+    return found
+
+
 def _finish(
-    engine: trainer.EncoderTrainer, prepared: Prepared, workspace: Workspace, spool: Spool, progress: Progress
+    engine: trainer.EncoderTrainer, prepared: Prepared, stopping: Stopping, spool: Spool, progress: Progress
 ) -> Outcome:
-    _stop_if_asked(workspace)
+    stopping.check()
     progress.phase("evaluating")
     state, spec, parts = engine.state, prepared.spec, prepared.parts
     decoded = engine.score(parts.test, prepared.encoded["test"])
@@ -200,6 +239,8 @@ def _facts(
         **environment.describe(prepared.spec, prepared.recipe),
         "device_batch_size": engine.args.per_device_train_batch_size,
         "gradient_accumulation": engine.args.gradient_accumulation_steps,
+        "eval_batch_size": engine.args.per_device_eval_batch_size,
+        "gradient_checkpointing": prepared.recomputes,
     }
     return {
         "metrics": metrics,
@@ -234,13 +275,3 @@ def _fingerprint(prepared: Prepared) -> str:
         asdict(prepared.hyper),
     ]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-
-
-def _batch_words(engine: trainer.EncoderTrainer, prepared: Prepared) -> str:
-    rows = engine.args.per_device_train_batch_size
-    return f"{rows} rows of up to {prepared.frame.max_length} sub-tokens at once"
-
-
-def _stop_if_asked(workspace: Workspace) -> None:
-    if reason := workspace.stop_reason():
-        raise Stopped(reason)

@@ -2,23 +2,23 @@
 
 import logging
 import math
-import os
 import time
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback
 
 from worker_client.errors import FailureReason, Stopped, TrainingFailed
 from worker_client.spool import Spool
+from worker_client.training.checkpoints import is_sealed
 from worker_client.training.progress import Progress
-from worker_client.workspace import Workspace
+from worker_client.training.stopping import Stopping
 
 logger = logging.getLogger(__name__)
 
 LOSS_LINE_EVERY_S = 15.0
 CANCELLED = "cancelled"
-ORPHANED = "shutdown"
 
 
 class Telemetry(TrainerCallback):
@@ -36,7 +36,8 @@ class Telemetry(TrainerCallback):
         self._began, self._first_step = time.monotonic(), state.global_step
         self._line_due = self._began + LOSS_LINE_EVERY_S
         self._append_points(state)
-        self.progress.update(now=True, phase="training", step=state.global_step, total_steps=state.max_steps)
+        resumed = {"checkpoint_step": state.global_step} if state.global_step else {}
+        self.progress.update(now=True, phase="training", step=state.global_step, total_steps=state.max_steps, **resumed)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A loss is fetched from the device only when a line is due."""
@@ -78,8 +79,11 @@ class Telemetry(TrainerCallback):
         logger.info("Epoch %d of %d, validation: %s", round(state.epoch), args.num_train_epochs, shown)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """A checkpoint lies on the disk."""
+        """A checkpoint lies on the disk, unless there was no room for it."""
+        if not is_sealed(Path(args.output_dir) / f"checkpoint-{state.global_step}"):
+            return
         logger.info("Checkpoint saved at step %d", state.global_step)
+        self.progress.update(now=True, step=state.global_step, checkpoint_step=state.global_step)
 
     def _append_points(self, state: Any) -> None:
         for point in epoch_points(state.log_history):
@@ -95,18 +99,12 @@ class Telemetry(TrainerCallback):
 class StopOnRequest(TrainerCallback):
     """Ends the attempt when the parent asks for it or is gone: at once when cancelled, else after a checkpoint."""
 
-    def __init__(self, workspace: Workspace) -> None:
-        self.workspace = workspace
-        self._parent = os.getppid()
-
-    def reason(self) -> str | None:
-        """What was asked for. An orphan stops too: the next attempt will want its checkpoints and its GPU."""
-        orphaned = os.getppid() != self._parent
-        return self.workspace.stop_reason() or (ORPHANED if orphaned else None)
+    def __init__(self, stopping: Stopping) -> None:
+        self.stopping = stopping
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Save between epochs only by the epoch's own save: a checkpoint before its evaluation would lose it."""
-        reason = self.reason()
+        reason = self.stopping.reason()
         if reason == CANCELLED:
             raise Stopped(reason)
         if reason and not ends_epoch(args, state):
@@ -114,13 +112,12 @@ class StopOnRequest(TrainerCallback):
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Nobody wants a cancelled run's figures."""
-        if self.reason() == CANCELLED:
+        if self.stopping.reason() == CANCELLED:
             raise Stopped(CANCELLED)
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The checkpoint is whole. Raising keeps the Trainer from evaluating a part of an epoch."""
-        if reason := self.reason():
-            raise Stopped(reason)
+        self.stopping.check()
 
 
 class SaveByClock(TrainerCallback):

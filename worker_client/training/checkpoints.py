@@ -39,11 +39,14 @@ class Checkpoint:
 
 
 def seal(folder: Path, fingerprint: str) -> None:
-    """Declare a checkpoint whole. Call it after everything else is on disk."""
-    files = {path.name: [path.stat().st_size, _sha256(path)] for path in sorted(folder.iterdir()) if path.is_file()}
+    """Declare a checkpoint whole: its files are on the disk itself, then their hashes are."""
+    files = [path for path in sorted(folder.iterdir()) if path.is_file()]
+    sealed = {"fingerprint": fingerprint, "files": {path.name: _size_and_hash(path) for path in files}}
+    for path in files:
+        _flush(path)
     beside = folder / f"{MANIFEST}.tmp"
     with beside.open("w", encoding="utf-8") as file:
-        json.dump({"fingerprint": fingerprint, "files": files}, file)
+        json.dump({**sealed, "sha256": _digest(sealed)}, file)
         file.flush()
         os.fsync(file.fileno())
     beside.replace(folder / MANIFEST)
@@ -55,36 +58,43 @@ def unseal(folder: Path) -> None:
         (folder / MANIFEST).unlink()
 
 
-def newest_usable(root: Path, fingerprint: str) -> Checkpoint | None:
+def is_sealed(folder: Path) -> bool:
+    """Whether it was written to its end; `survey` looks whether it still is as it was then."""
+    return (folder / MANIFEST).is_file()
+
+
+Survey = dict[Path, str | None]
+
+
+def survey(root: Path) -> Survey:
+    """The checkpoints, newest first, each with the fingerprint of its run, or None when it is damaged.
+
+    Reads every byte, so it is made once per attempt.
+    """
+    return {folder: _sealed_fingerprint(folder) for folder in _by_step(root)}
+
+
+def newest_usable(found: Survey, fingerprint: str) -> Checkpoint | None:
     """The newest intact checkpoint of the same run whose best model is intact too, or None."""
-    for folder in _by_step(root):
-        if not is_intact(folder, fingerprint):
-            continue
+    for folder in (folder for folder, sealed in found.items() if sealed == fingerprint):
         state = json.loads((folder / STATE).read_text(encoding="utf-8"))
         best = state.get("best_global_step")
-        if not best or is_intact(root / f"checkpoint-{best}", fingerprint):
+        if not best or found.get(folder.with_name(f"checkpoint-{best}")) == fingerprint:
             return Checkpoint(folder, state)
     return None
 
 
-def is_intact(folder: Path, fingerprint: str) -> bool:
-    """Whether every file is there as it was sealed, for this run."""
-    try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-        return manifest["fingerprint"] == fingerprint and all(
-            (folder / name).stat().st_size == size and _sha256(folder / name) == digest
-            for name, (size, digest) in manifest["files"].items()
-        )
-    except (OSError, ValueError, KeyError):
-        return False
+def damaged(found: Survey) -> list[int]:
+    """Steps of the checkpoints that are not as they were sealed, newest first."""
+    return [_step(folder) for folder, sealed in found.items() if sealed is None]
 
 
-def drop_others(root: Path, kept: Path | None, fingerprint: str) -> list[str]:
+def drop_others(found: Survey, kept: Checkpoint | None, fingerprint: str) -> list[str]:
     """Delete what a run that goes on from `kept` cannot use: damaged, foreign or newer. Returns the names."""
-    keep_step = _step(kept) if kept else -1
-    unusable = [f for f in _by_step(root) if _step(f) > keep_step or not is_intact(f, fingerprint)]
+    keep_step = kept.step if kept else -1
+    unusable = [folder for folder, sealed in found.items() if _step(folder) > keep_step or sealed != fingerprint]
     for folder in unusable:
-        shutil.rmtree(folder)
+        shutil.rmtree(folder, ignore_errors=True)
     return [folder.name for folder in unusable]
 
 
@@ -105,6 +115,30 @@ def _step(folder: Path) -> int:
     return int(folder.name.removeprefix("checkpoint-"))
 
 
-def _sha256(path: Path) -> str:
+def _sealed_fingerprint(folder: Path) -> str | None:
+    """The run whose checkpoint this is, where every file is as it was sealed."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        sealed = {"fingerprint": manifest["fingerprint"], "files": manifest["files"]}
+        whole = manifest["sha256"] == _digest(sealed) and all(
+            _size_and_hash(folder / name) == expected for name, expected in sealed["files"].items()
+        )
+        return str(sealed["fingerprint"]) if whole else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _digest(sealed: dict[str, Any]) -> str:
+    """The manifest's own: a flipped bit in it is damage and not another run."""
+    return hashlib.sha256(json.dumps(sealed, sort_keys=True).encode()).hexdigest()
+
+
+def _size_and_hash(path: Path) -> list[int | str]:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+        return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
+
+
+def _flush(path: Path) -> None:
+    """Bytes that the system still holds would be gone with the power."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())

@@ -32,6 +32,12 @@ def choose_recipe(device: str, precision: str) -> Recipe:
     return Recipe(where, precision)
 
 
+def limit_memory(recipe: Recipe, share: float | None) -> None:
+    """Leave the rest of the GPU's memory to others: beyond the share an allocation fails."""
+    if share and recipe.device == "cuda":
+        torch.cuda.set_per_process_memory_fraction(share)
+
+
 def describe(spec: TrainingSpec, recipe: Recipe) -> dict[str, Any]:
     """Versions and hardware, for the run page and run.json."""
     import transformers

@@ -1,6 +1,7 @@
 """Log lines of the child into the spool, from where they reach the run page."""
 
 import logging
+import sqlite3
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ class SpoolHandler(logging.Handler):
         """A line that cannot be written must not end the training."""
         try:
             self._spool.append_log(record.levelname, self.format(record))
+        except sqlite3.Error:
+            pass
         except Exception:
             self.handleError(record)
 

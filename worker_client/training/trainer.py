@@ -1,6 +1,8 @@
 """Our names to the library's, and the few places where its Trainer must do otherwise."""
 
-from collections.abc import Sequence
+import logging
+import shutil
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,19 @@ import numpy as np
 import torch
 from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from worker_client.errors import FailureReason
 from worker_client.formats import Record
 from worker_client.training import checkpoints
+from worker_client.training.callbacks import ends_epoch
 from worker_client.training.encoding import Encoded, balanced_weights
 from worker_client.training.environment import Recipe
+from worker_client.training.faults import explain, is_memory
 from worker_client.training.hyperparameters import Hyperparameters
+from worker_client.training.memory import Memory
 from worker_client.training.ordering import LengthGroupedOrder
 from worker_client.training.task import Decoded, Task
+
+logger = logging.getLogger(__name__)
 
 EVALUATION_FACTOR = 2  # without gradients, twice the rows fit
 
@@ -32,6 +40,8 @@ class EncoderTrainer(Trainer):
         weight: np.ndarray | None,
         fingerprint: str,
         tokenizer: Any,
+        memory: Memory,
+        note: Callable[..., None],
         **arguments: Any,
     ) -> None:
         super().__init__(
@@ -46,6 +56,8 @@ class EncoderTrainer(Trainer):
         self.task = task
         self.validation = validation
         self.fingerprint = fingerprint
+        self.memory = memory
+        self.note = note  # makes an event of the run page
         self.weight = None if weight is None else torch.tensor(weight, dtype=torch.float32, device=self.args.device)
         effective = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.order = LengthGroupedOrder(
@@ -53,9 +65,20 @@ class EncoderTrainer(Trainer):
         )
 
     def score(self, records: Sequence[Record], encoded: Encoded) -> Decoded:
-        """What the model as it is says about `records`."""
-        compacted = self.predict(encoded.features).predictions
+        """What the model as it is says about `records`. Raises OutOfMemory when not even one row fits."""
+        while (compacted := self._outputs(encoded)) is None:
+            # Here and not where it was caught: the exception would hold on to what does not fit.
+            self.memory.halve_evaluation(self.args)
         return self.task.decode(records, encoded, np.asarray(compacted))
+
+    def _outputs(self, encoded: Encoded) -> Any:
+        """The compacted outputs, or None when the evaluation batch is too large for the memory."""
+        try:
+            return self.predict(encoded.features).predictions
+        except (RuntimeError, MemoryError) as problem:
+            if not is_memory(problem):
+                raise
+            return None
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
@@ -96,9 +119,23 @@ class EncoderTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         checkpoints.unseal(folder)
-        super()._save_checkpoint(model, trial)
-        checkpoints.seal(folder, self.fingerprint)
+        try:
+            super()._save_checkpoint(model, trial)
+            checkpoints.seal(folder, self.fingerprint)
+        except Exception as problem:
+            self._clear_up_after(problem, folder)
+            return
         checkpoints.prune(folder.parent, self.state.best_global_step)
+
+    def _clear_up_after(self, problem: Exception, folder: Path) -> None:
+        """Within an epoch a full disk costs a checkpoint only; at its end the best model must be kept: raises."""
+        if explain(problem).reason != FailureReason.DISK_FULL:
+            raise problem
+        shutil.rmtree(folder, ignore_errors=True)
+        if ends_epoch(self.args, self.state):
+            raise problem
+        logger.warning("The disk has no room for the checkpoint of step %d: going on", self.state.global_step)
+        self.note("checkpoint_failed", step=self.state.global_step)
 
 
 class OrderOfEpoch(TrainerCallback):
@@ -123,15 +160,22 @@ def device_batch(effective: int, largest: int | None) -> tuple[int, int]:
 
 
 def training_arguments(
-    hyper: Hyperparameters, *, seed: int, recipe: Recipe, output_dir: str, largest_batch: int | None
+    hyper: Hyperparameters,
+    *,
+    seed: int,
+    recipe: Recipe,
+    output_dir: str,
+    largest_batch: int | None,
+    eval_batch: int | None = None,
+    recomputes: bool = False,
 ) -> TrainingArguments:
-    """Our hyperparameters in the library's words."""
+    """Our hyperparameters in the library's words. recomputes: gradient checkpointing, whoever wants it."""
     size, accumulation = device_batch(hyper.batch_size, largest_batch)
     return TrainingArguments(
         output_dir=output_dir,
         per_device_train_batch_size=size,
         gradient_accumulation_steps=accumulation,
-        per_device_eval_batch_size=size * EVALUATION_FACTOR,
+        per_device_eval_batch_size=eval_batch or size * EVALUATION_FACTOR,
         num_train_epochs=hyper.epochs,
         learning_rate=hyper.learning_rate,
         weight_decay=hyper.weight_decay,
@@ -139,7 +183,7 @@ def training_arguments(
         lr_scheduler_type=hyper.lr_scheduler,
         bf16=recipe.precision == "bf16",
         fp16=recipe.precision == "fp16",
-        **_recomputation(hyper),
+        **({_recomputation(): True} if recomputes else {}),
         use_cpu=recipe.device == "cpu",
         dataloader_pin_memory=recipe.device == "cuda",
         seed=seed,
@@ -160,11 +204,10 @@ def training_arguments(
     )
 
 
-def _recomputation(hyper: Hyperparameters) -> dict[str, bool]:
-    """Gradient checkpointing under the name that the installed library has for it."""
+def _recomputation() -> str:
+    """The name of gradient checkpointing in the installed library."""
     names = TrainingArguments.__dataclass_fields__
-    name = "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
-    return {name: True} if hyper.gradient_checkpointing else {}
+    return "activation_checkpointing" if "activation_checkpointing" in names else "gradient_checkpointing"
 
 
 def build_trainer(

@@ -1,0 +1,108 @@
+"""Memory in the child: a smaller evaluation batch by itself, and for a person what did not fit, in numbers.
+
+A smaller training batch is the parent's business (worker_client/memory.py): the child ends, which frees the device.
+"""
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import torch
+from transformers import TrainerCallback
+
+from worker_client.errors import OutOfMemory
+from worker_client.memory import Fit
+from worker_client.protocol import FakeMemory
+
+logger = logging.getLogger(__name__)
+
+BYTES_PER_PARAMETER = 16  # weights, gradients and the two moments of Adam, 4 bytes each
+
+
+class Memory:
+    """Knows the run's model and device; halves the evaluation batch and explains what is beyond halving."""
+
+    def __init__(
+        self, *, model: Any, device: str, max_length: int, recomputes: bool, note: Callable[..., None], path: Path
+    ) -> None:
+        self._parameters = sum(parameter.numel() for parameter in model.parameters())
+        self._device = device
+        self._max_length = max_length
+        self._recomputes = recomputes
+        self._note = note
+        self._path = path
+        self._eval_batch_size: int | None = None
+
+    def halve_evaluation(self, args: Any) -> None:
+        """Half as many rows at once in evaluation, in this attempt and the next. Raises OutOfMemory at one row."""
+        before = args.per_device_eval_batch_size
+        if before == 1:
+            raise self.failure("evaluation", args)
+        after = args.per_device_eval_batch_size = self._eval_batch_size = before // 2
+        replace(Fit.read(self._path), eval_batch_size=after).write(self._path)
+        logger.warning("Out of memory in the evaluation: going on with %d rows at a time instead of %d", after, before)
+        self._note("eval_batch_halved", **{"from": before, "to": after})
+        gc.collect()
+        if self._device == "cuda":
+            torch.cuda.empty_cache()
+
+    def failure(self, during: str, args: Any = None) -> OutOfMemory:
+        """during: loading, training or evaluation. args: the Trainer's, once there are any."""
+        facts: dict[str, Any] = {"during": during}
+        if args is not None:
+            facts["device_batch_size"] = args.per_device_train_batch_size
+        if self._eval_batch_size:
+            facts["eval_batch_size"] = self._eval_batch_size
+        return OutOfMemory(f"{self._what(during, args)} {self._room()} {self._advice(during)}", facts)
+
+    def _what(self, during: str, args: Any) -> str:
+        if args is None:
+            return "The memory was not enough for the model itself."
+        training = during == "training"
+        rows = args.per_device_train_batch_size if training else args.per_device_eval_batch_size
+        recomputed = ", with gradient checkpointing" if training and self._recomputes else ""
+        said = f"{rows} {'row' if rows == 1 else 'rows'} of up to {self._max_length} sub-tokens at once"
+        return f"The memory was not enough for {said} in the {during}{recomputed}."
+
+    def _room(self) -> str:
+        total = torch.cuda.mem_get_info()[1] if self._device == "cuda" else psutil.virtual_memory().total
+        needed = self._parameters * BYTES_PER_PARAMETER
+        return (
+            f"This {'GPU' if self._device == 'cuda' else 'machine'} has {total / 1e9:.1f} GB; training a model of "
+            f"{self._parameters / 1e6:.0f} million parameters takes about {needed / 1e9:.1f} GB before the first row."
+        )
+
+    def _advice(self, during: str) -> str:
+        shorter = f"Lower max_length ({self._max_length // 2} instead of {self._max_length} halves what a row takes)"
+        smaller = "take a smaller base model"
+        if during == "loading":
+            return f"{smaller.capitalize()}, or end other programs that use the memory."
+        if during == "training" and not self._recomputes:
+            return f"{shorter}, switch gradient_checkpointing on, or {smaller}."
+        return f"{shorter}, or {smaller}."
+
+
+class FakeLimit(TrainerCallback):
+    """Tests only: runs out of memory beyond a number of rows, as a GPU would."""
+
+    def __init__(self, limit: FakeMemory, *, recomputes: bool) -> None:
+        self._limit = limit
+        self._rows = None if limit.rows is None else limit.rows * (2 if recomputes else 1)
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Steps are counted from 1."""
+        if state.global_step + 1 >= self._limit.from_step:
+            _refuse_beyond(self._rows, args.per_device_train_batch_size)
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """In evaluation and in the scoring of the test part."""
+        _refuse_beyond(self._limit.eval_rows, args.per_device_eval_batch_size)
+
+
+def _refuse_beyond(limit: float | None, rows: int) -> None:
+    if limit is not None and rows > limit:
+        raise torch.OutOfMemoryError(f"CUDA out of memory. (Test: {rows} rows, {limit:g} fit.)")

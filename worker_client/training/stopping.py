@@ -1,0 +1,53 @@
+"""Why the child must stop: the parent asks by a file, the parent is gone, or a SIGTERM came to this very process."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from worker_client.errors import Stopped
+from worker_client.workspace import Workspace
+
+SHUTDOWN = "shutdown"
+
+
+class Stopping:
+    """Asked between steps and between phases."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._parent = os.getppid()
+        self._terminated = False
+
+    def reason(self) -> str | None:
+        """What was asked for, in the words of a release, or None.
+
+        An orphan stops too: the next attempt will want its checkpoints and its GPU. A service manager may signal
+        every process of the worker: a first SIGTERM is obeyed as the parent's own wish to end.
+        """
+        gone = self._terminated or os.getppid() != self._parent
+        return self.workspace.stop_reason() or (SHUTDOWN if gone else None)
+
+    def check(self) -> None:
+        """Raises Stopped when the work must stop."""
+        if reason := self.reason():
+            raise Stopped(reason)
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        """Take over SIGTERM. Ctrl-C is left to the parent, which decides what it means; it reaches the whole group."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN), signal.signal(signal.SIGTERM, self._on_sigterm)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before[0])
+            signal.signal(signal.SIGTERM, before[1])
+
+    def _on_sigterm(self, number: int, frame: FrameType | None) -> None:
+        if self._terminated:  # whoever asks twice does not want to wait for a checkpoint
+            sys.stderr.flush()
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+        self._terminated = True
