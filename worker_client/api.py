@@ -2,6 +2,7 @@
 
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -10,18 +11,22 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
+from urllib3.exceptions import HTTPError
 from urllib3.util.retry import Retry
 
 from worker_client import __version__
 from worker_client.errors import ApiError, Rejected, Retryable, error_for
 from worker_client.protocol import Directives, JobSpec, Registration, sendable
 from worker_client.settings import is_loopback
+from worker_client.transport import Deadline, PunctualAdapter
 
 T = TypeVar("T")
 CONNECT_TIMEOUT_S = 10.0
 READ_TIMEOUT_S = 30.0
+ANSWER_FACTOR = 2  # a whole answer may take so many read timeouts
+DOWNLOAD_READ_TIMEOUT_S = 10.0  # a cancel is not seen while a download stands still
+DOWNLOAD_S = 120.0
 CHUNK_BYTES = 256 * 1024
 MAX_DETAIL_CHARS = 300
 POOL_PREFIX = re.compile(r"^HTTPS?Connection(Pool)?\(host=[^)]*\): ")
@@ -52,7 +57,8 @@ class ApiClient:
         self.api_url = api_url
         self._token = token
         self._timeouts = (CONNECT_TIMEOUT_S, read_timeout_s)
-        self._session = _session(api_url, token, connection_retries)
+        self._deadline = Deadline(ANSWER_FACTOR * read_timeout_s)
+        self._session = _session(api_url, token, connection_retries, self._deadline)
 
     def twin(self, *, read_timeout_s: float = READ_TIMEOUT_S, connection_retries: int = 0) -> "ApiClient":
         """The same server and token with a connection of its own, for another thread."""
@@ -92,16 +98,17 @@ class ApiClient:
         return _understood(JobSpec.from_wire, answer) if answer else None
 
     @contextmanager
-    def download_dataset(self, dataset_id: int) -> Iterator[Iterator[bytes]]:
-        """The bytes of a held job's sheet in chunks. A cut in mid-stream raises Retryable.
+    def download_dataset(self, dataset_id: int, *, seconds: float = DOWNLOAD_S) -> Iterator[Iterator[bytes]]:
+        """The bytes of a held job's sheet as they come. A cut in mid-stream, or `seconds` gone, raises Retryable.
 
         The path is built from the id: the token never goes to an address that the server merely names.
         """
-        response = self._send("GET", f"/datasets/{dataset_id}/download", stream=True)
+        timeouts = (CONNECT_TIMEOUT_S, DOWNLOAD_READ_TIMEOUT_S)
+        response = self._send("GET", f"/datasets/{dataset_id}/download", stream=True, timeout=timeouts)
         with response:
             if response.status_code != 200:
                 raise _error_of(response)
-            yield _chunks(response)
+            yield _chunks(response, time.monotonic() + seconds)
 
     def progress(self, *, job_id: int, attempt: int, progress: dict[str, Any]) -> Directives:
         """How far the training is; answered like a heartbeat."""
@@ -144,15 +151,16 @@ class ApiClient:
         return answer
 
     def _send(self, method: str, path: str, **options: Any) -> requests.Response:
+        options = {"timeout": self._timeouts, "allow_redirects": False, **options}
         try:
-            return self._session.request(
-                method, self.api_url + path, timeout=self._timeouts, allow_redirects=False, **options
-            )
+            return self._session.request(method, self.api_url + path, **options)
         except requests.RequestException as error:
             raise Retryable(0, "unreachable", _cause_of(error)) from error
+        finally:
+            self._deadline.end()
 
 
-def _session(api_url: str, token: str, connection_retries: int) -> requests.Session:
+def _session(api_url: str, token: str, connection_retries: int, deadline: Deadline) -> requests.Session:
     """POST is retried too, because every worker endpoint is repeatable; statuses are left to the callers."""
     retry = Retry(
         total=connection_retries,
@@ -170,14 +178,18 @@ def _session(api_url: str, token: str, connection_retries: int) -> requests.Sess
     session.auth = BearerToken(token)
     session.headers.update({"Accept": "application/json", "User-Agent": f"bert-worker/{__version__}"})
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(max_retries=retry))
+        session.mount(scheme, PunctualAdapter(deadline, max_retries=retry))
     return session
 
 
-def _chunks(response: requests.Response) -> Iterator[bytes]:
+def _chunks(response: requests.Response, deadline: float) -> Iterator[bytes]:
+    """Whatever has come, so that a caller who must stop learns of it between two packets."""
     try:
-        yield from response.iter_content(CHUNK_BYTES)
-    except requests.RequestException as error:
+        while chunk := response.raw.read1(CHUNK_BYTES, decode_content=True):
+            yield chunk
+            if time.monotonic() > deadline:
+                raise Retryable(0, "unreachable", "the download was too slow")
+    except (HTTPError, OSError) as error:
         raise Retryable(0, "unreachable", f"the download was cut: {_cause_of(error)}") from error
 
 

@@ -23,11 +23,11 @@ class Backoff:
         self.failures = 0
 
     def next_s(self, retry_after_s: float | None = None) -> float:
-        """Seconds to wait after one more failure: never less than the server asked for."""
+        """Seconds to wait after one more failure: what the server asked for, if it did, and full jitter upon it."""
         longest = min(self._cap_s, self._start_s * 2 ** min(self.failures, 16))
         self.failures += 1
         asked = min(retry_after_s or 0.0, LONGEST_RETRY_AFTER_S)
-        return max(asked, random.uniform(longest / 2, longest))
+        return asked + random.uniform(0, longest)
 
     def reset(self) -> None:
         """The server answered."""

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+from worker_client.api import DOWNLOAD_S
 from worker_client.attempt import Attempt
 from worker_client.backoff import Outage
 from worker_client.child import ChildProcess
@@ -18,6 +19,7 @@ from worker_client.settings import WorkerSettings
 log = logging.getLogger("worker_client.cache")
 
 DOWNLOAD_TRIES = 3
+SLOWEST_BYTES_PER_S = 8_000
 HUB_COMMAND = (sys.executable, "-m", "worker_client.hub")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 REVISION = re.compile(r"[A-Za-z0-9][\w.-]*")
@@ -63,7 +65,8 @@ def _download(dataset: DatasetSpec, *, attempt: Attempt, path: Path) -> str:
     beside = path.with_suffix(".part")
     digest, size = hashlib.sha256(), 0
     try:
-        with attempt.api.download_dataset(dataset.id) as chunks, beside.open("wb") as file:
+        seconds = DOWNLOAD_S + dataset.size_bytes / SLOWEST_BYTES_PER_S
+        with attempt.api.download_dataset(dataset.id, seconds=seconds) as chunks, beside.open("wb") as file:
             for chunk in chunks:
                 attempt.check()
                 digest.update(chunk)

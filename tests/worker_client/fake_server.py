@@ -224,7 +224,7 @@ class FakeServer:
         job = self.jobs[job_id]
         if self._is_refused(job, body, ended="completed"):
             return LEASE_LOST
-        job.counts.append(body["counts"])
+        job.counts.append(body.get("counts", {}))
         job.status, job.result = "completed", job.result or body
         return 200, {"status": "completed"}, {}
 
@@ -232,7 +232,7 @@ class FakeServer:
         job = self.jobs[job_id]
         if self._is_refused(job, body):
             return LEASE_LOST
-        job.counts.append(body["counts"])
+        job.counts.append(body.get("counts", {}))
         job.failure = body
         job.status = "pending" if body["retryable"] and job.attempt < 2 else "failed"
         return 200, {"status": job.status}, {}
@@ -241,7 +241,7 @@ class FakeServer:
         job = self.jobs[job_id]
         if self._is_refused(job, body):
             return LEASE_LOST
-        job.counts.append(body["counts"])
+        job.counts.append(body.get("counts", {}))
         job.releases.append(body["reason"])
         job.status = {"cancelled": "cancelled", "paused": "paused"}.get(body["reason"], "pending")
         return 200, {"status": job.status}, {}

@@ -1,11 +1,42 @@
 """The client: addresses, errors, and what it never does with the token."""
 
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
 import pytest
 import requests
 
 from tests.worker_client.fake_server import SHEET
 from worker_client.api import ApiClient, BearerToken
+from worker_client.backoff import Backoff
 from worker_client.errors import Busy, LeaseLost, Rejected, Retryable, Unauthorized
+
+
+@contextmanager
+def trickling_server(answer: bytes) -> Iterator[str]:
+    """Answers one request, a byte every few milliseconds."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65_536)
+                head, _, body = answer.partition(b"\r\n\r\n")
+                if body:
+                    connection.sendall(head + b"\r\n\r\n")
+                for byte in body or head:
+                    connection.sendall(bytes([byte]))
+                    time.sleep(0.02)
+
+    thread = threading.Thread(target=serve, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener.close()
+    thread.join(15)
 
 
 @pytest.fixture
@@ -90,6 +121,46 @@ def test_an_answer_lost_on_the_way_is_asked_for_again_by_the_client_itself(serve
 def test_a_silent_server_is_given_up_in_time(server, settings):
     with server.lock, pytest.raises(Retryable, match="Read timed out"):
         ApiClient(settings.api_url, settings.token, read_timeout_s=0.2, connection_retries=0).heartbeat()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"HTTP/1.1 200 OK\r\nX-Filler: " + b"x" * 500, b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n" + b" " * 500],
+    ids=["in its head", "in its body"],
+)
+def test_an_answer_that_trickles_in_is_cut_at_a_deadline(answer):
+    with trickling_server(answer) as address:
+        began = time.monotonic()
+        api = ApiClient(address, "btw_0123456789", read_timeout_s=0.4, connection_retries=0)
+        with pytest.raises(Retryable):
+            api.heartbeat()
+        assert 0.7 < time.monotonic() - began < 3
+
+
+def test_a_download_that_trickles_is_given_up_and_may_be_stopped_meanwhile():
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n" + b"x" * 5000
+    with trickling_server(answer) as address:
+        api = ApiClient(address, "btw_0123456789", connection_retries=0)
+        with pytest.raises(Retryable, match="too slow"), api.download_dataset(1, seconds=0.5) as chunks:
+            assert len(next(chunks)) < 100
+            list(chunks)
+
+
+def test_a_quick_answer_is_not_cut_later(server, settings):
+    api = ApiClient(settings.api_url, settings.token, read_timeout_s=0.2, connection_retries=0)
+    for _ in range(5):
+        api.heartbeat()
+        time.sleep(0.15)
+    assert threading.active_count() < 20
+
+
+def test_waits_grow_with_full_jitter_and_never_fall_below_what_the_server_asks():
+    waits = [[backoff.next_s() for _ in range(9)] for backoff in (Backoff(cap_s=60) for _ in range(400))]
+    for number, longest in enumerate([1, 2, 4, 8, 16, 32, 60, 60, 60]):
+        given = [wait[number] for wait in waits]
+        assert 0 <= min(given) < longest / 10
+        assert longest * 0.9 < max(given) <= longest
+    assert all(30 <= Backoff().next_s(30) <= 31 for _ in range(50))
 
 
 def test_a_figure_that_is_not_finite_travels_as_null(server, api):
