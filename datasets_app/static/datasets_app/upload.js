@@ -16,6 +16,7 @@ for (const form of document.querySelectorAll("form[data-busy]")) {
     setTimeout(() => {
       for (const button of buttons) button.disabled = true;
       line.replaceChildren(form.dataset.busy, " ", clock);
+      line.scrollIntoView({ block: "nearest" }); // who pressed Enter in a field may not see the end of the form
     }, SHOW_AFTER_MS);
     timer = setInterval(() => {
       clock.textContent = `${Math.floor((Date.now() - started) / 1000)} s`;
