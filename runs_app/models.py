@@ -102,6 +102,7 @@ class Run(models.Model):
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     started_at = models.DateTimeField(_("started at"), null=True)
     finished_at = models.DateTimeField(_("finished at"), null=True)
+    archived_at = models.DateTimeField(_("archived at"), null=True)  # over, and left out of the lists
 
     objects = RunQuerySet.as_manager()
 
@@ -110,7 +111,10 @@ class Run(models.Model):
         verbose_name = _("run")
         verbose_name_plural = _("runs")
         ordering = ["-id"]
-        indexes = [models.Index(fields=["status"], name="ix_bert_runs_status")]
+        indexes = [
+            models.Index(fields=["status"], name="ix_bert_runs_status"),
+            models.Index(fields=["status", "-finished_at"], name="ix_bert_runs_finished"),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="ck_bert_runs_status"),
             models.CheckConstraint(

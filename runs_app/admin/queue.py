@@ -16,9 +16,10 @@ from django.utils.translation import gettext_lazy as _
 
 from config.admin import ProductAdmin
 from config.display import NOTHING, duration, shortened
+from runs_app.admin.run_actions import perform
 from runs_app.admin.words import status_badge
 from runs_app.choices import ACTIVE, Status
-from runs_app.models import Job
+from runs_app.models import Job, Run
 from runs_app.services.queue import requeue_expired
 from runs_app.services.waiting import Fleet, waiting_reason
 
@@ -54,12 +55,13 @@ class WaitingFilter(admin.SimpleListFilter):
 
 @admin.register(Job)
 class QueueAdmin(ProductAdmin):
-    """Read-only: a run is cancelled, paused or resumed on its own page."""
+    """The order can be changed; a run is cancelled, paused or resumed on its own page."""
 
     list_display = ["place", "run_name", "state", "priority", "waits", "reason", "holder", "attempt"]
     list_display_links = None
     list_filter = [WaitingFilter]
     search_fields = ["run__name"]
+    actions = ["move_selected"]
     empty_sentence = _("The queue is empty.")
     sortable_by = ()
 
@@ -102,6 +104,21 @@ class QueueAdmin(ProductAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """A run is cancelled, not deleted."""
         return False
+
+    def has_move_permission(self, request: HttpRequest) -> bool:
+        """The order is a matter of the runs."""
+        return request.user.has_perm("runs_app.change_run")
+
+    @admin.action(description=_("Raise priority"), permissions=["move"])
+    def move_selected(self, request: HttpRequest, selected: QuerySet[Job]) -> HttpResponse | None:
+        """Ask once, then put each first, the newest before the others, so that their order stays."""
+        words = {"title": _("Raise priority"), "question": _("These runs are put before all others that wait.")}
+        runs = Run.objects.filter(job__in=selected).select_related("job").order_by("-pk")
+        question = self.confirm_action(request, "move_selected", runs, submit_label=words["title"], **words)
+        if question is None:
+            for run in runs:
+                perform(self, request, run, "move")
+        return question
 
     @admin.display(description=_("place"))
     def place(self, job: Any) -> str:

@@ -5,13 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
+from django.http import HttpRequest
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from runs_app.choices import ACTIVE, Status
+from config.admin import ProductAdmin, person
+from runs_app.choices import ACTIVE, TERMINAL, Status
 from runs_app.models import Job, Run
 from runs_app.services import runs
+from runs_app.services.errors import InvalidTransition
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,21 @@ def may_resume(job: Job) -> bool:
     return job.status == Status.PAUSED or (job.status == Status.RUNNING and job.pause_requested_at is not None)
 
 
+def may_move(job: Job) -> bool:
+    """It stands in the queue."""
+    return job.status == Status.PENDING
+
+
+def may_archive(job: Job) -> bool:
+    """Over, and still in the lists."""
+    return job.status in TERMINAL and job.run.archived_at is None
+
+
+def may_unarchive(job: Job) -> bool:
+    """Archived."""
+    return job.run.archived_at is not None
+
+
 ACTIONS = [
     RunAction(
         "cancel",
@@ -70,12 +90,36 @@ ACTIONS = [
         may_resume,
     ),
     RunAction(
+        "move",
+        gettext_lazy("Raise priority"),
+        gettext_lazy("Raise priority"),
+        gettext_lazy("“%(name)s” is put before all other runs that wait."),
+        "runs_app.change_run",
+        may_move,
+    ),
+    RunAction(
         "reproduce",
         gettext_lazy("Reproduce"),
         gettext_lazy("Reproduce run"),
         gettext_lazy("A new run with the same sheet, base model, seed and parameters as “%(name)s” is queued."),
         "runs_app.add_run",
         lambda job: True,
+    ),
+    RunAction(
+        "archive",
+        gettext_lazy("Archive"),
+        gettext_lazy("Archive run"),
+        gettext_lazy("“%(name)s” leaves the lists. Nothing is deleted: “Archived” above the list shows it again."),
+        "runs_app.change_run",
+        may_archive,
+    ),
+    RunAction(
+        "unarchive",
+        gettext_lazy("Back from the archive"),
+        gettext_lazy("Back from the archive"),
+        gettext_lazy("“%(name)s” comes back into the lists."),
+        "runs_app.change_run",
+        may_unarchive,
     ),
 ]
 BY_NAME = {action.name: action for action in ACTIONS}
@@ -105,4 +149,43 @@ def resume(run: Run, user: AbstractBaseUser | None, now: datetime) -> str:
     return _("“%(name)s” is back in the queue.") % {"name": run}
 
 
-SERVICES = {"cancel": cancel, "pause": pause, "resume": resume}
+def move(run: Run, user: AbstractBaseUser | None, now: datetime) -> str:
+    """Put it first, and say what that took. Raises InvalidTransition."""
+    before = run.job.priority
+    job = runs.move_to_front(run=run, user=user, now=now)
+    if job.priority == before:
+        return _("“%(name)s” is the first of the queue already.") % {"name": run}
+    return _("“%(name)s” is the first of the queue now, with priority %(n)d.") % {"name": run, "n": job.priority}
+
+
+def archive(run: Run, user: AbstractBaseUser | None, now: datetime) -> str:
+    """Hide it, and say where it is. Raises InvalidTransition."""
+    runs.archive_run(run=run, user=user, now=now)
+    return _("“%(name)s” is archived.") % {"name": run}
+
+
+def unarchive(run: Run, user: AbstractBaseUser | None, now: datetime) -> str:
+    """Show it again."""
+    runs.unarchive_run(run=run, user=user, now=now)
+    return _("“%(name)s” is back in the lists.") % {"name": run}
+
+
+SERVICES = {
+    "cancel": cancel,
+    "pause": pause,
+    "resume": resume,
+    "move": move,
+    "archive": archive,
+    "unarchive": unarchive,
+}
+
+
+def perform(page: ProductAdmin, request: HttpRequest, run: Run, name: str) -> None:
+    """Ask the service for one run; what it did, or why it refused, is told on the next page of `page`."""
+    try:
+        said = SERVICES[name](run, person(request), timezone.now())
+    except InvalidTransition as refused:
+        page.message_user(request, f"{run}: {refused}", messages.ERROR)
+        return
+    page.log_change(request, run, said)
+    page.message_user(request, said, messages.SUCCESS)

@@ -1,5 +1,6 @@
 """Runs: the list, the form of a new one, the live page, and what may be asked of one."""
 
+from collections.abc import Iterator
 from typing import Any
 
 from django.contrib import admin, messages
@@ -17,14 +18,13 @@ from django.utils.translation import gettext_lazy, ngettext
 from config.admin import ProductAdmin, person
 from config.display import NOTHING, bar, duration, figure, percent, shortened
 from runs_app.admin import run_page
-from runs_app.admin.run_actions import ACTIONS, BY_NAME, SERVICES, RunAction
+from runs_app.admin.run_actions import ACTIONS, BY_NAME, RunAction, perform
 from runs_app.admin.words import status_badge
 from runs_app.choices import Status
 from runs_app.forms import SECTIONS, NewRunForm, ReproduceForm
 from runs_app.hyperparameters import InvalidHyperparameters
 from runs_app.models import BaseModel, Run
 from runs_app.services import runs
-from runs_app.services.errors import InvalidTransition
 from runs_app.services.queue import requeue_expired
 from runs_app.services.runs import BaseModelNotOffered
 
@@ -44,6 +44,26 @@ class BaseModelFilter(admin.SimpleListFilter):
         return queryset.filter(base_model=self.value()) if self.value() else queryset
 
 
+class ArchiveFilter(admin.SimpleListFilter):
+    """What is archived is shown only when it is asked for."""
+
+    title = gettext_lazy("shown")
+    parameter_name = "archived"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        """The other choice is the list itself."""
+        return [("1", _("Archived"))]
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """The first is not "all"."""
+        first, *others = super().choices(changelist)
+        yield from [{**first, "display": _("Current")}, *others]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Run]) -> QuerySet[Run]:
+        """One or the other."""
+        return queryset.filter(archived_at__isnull=not self.value())
+
+
 @admin.register(Run)
 class RunAdmin(ProductAdmin):
     """A run is asked for, watched and repeated; never edited."""
@@ -61,9 +81,9 @@ class RunAdmin(ProductAdmin):
         "created_at",
     ]
     list_display_links = ["number", "short_name"]
-    list_filter = ["status", "task_type", BaseModelFilter]
+    list_filter = ["status", "task_type", BaseModelFilter, ArchiveFilter]
     search_fields = ["name", "=id", "dataset__name"]
-    actions = ["cancel_selected", "reproduce_selected"]
+    actions = ["cancel_selected", "move_selected", "reproduce_selected", "archive_selected", "unarchive_selected"]
     add_label = gettext_lazy("New run")
     empty_sentence = gettext_lazy("No run yet. Upload a sheet and start the first one.")
 
@@ -152,22 +172,36 @@ class RunAdmin(ProductAdmin):
 
     # Actions of the list
 
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """Those that what is listed could allow: an archived run is over."""
+        unfit = ["cancel_selected", "move_selected", "archive_selected"]
+        if not request.GET.get(ArchiveFilter.parameter_name):
+            unfit = ["unarchive_selected"]
+        return {name: action for name, action in super().get_actions(request).items() if name not in unfit}
+
     @admin.action(description=gettext_lazy("Cancel selected runs"), permissions=["change"])
     def cancel_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
-        """Ask once, then each by itself; what was refused is told by name."""
-        question = self.confirm_action(
-            request,
-            "cancel_selected",
-            selected,
-            title=_("Cancel runs"),
-            question=_("Cancel these runs? What they have learned so far is lost."),
-            submit_label=_("Cancel runs"),
-            dangerous=True,
-        )
-        if question is None:
-            for run in selected:
-                self._ask_service(request, run, BY_NAME["cancel"])
-        return question
+        """See `_each`."""
+        question = _("Cancel these runs? What they have learned so far is lost.")
+        return self._each(request, "cancel", selected, title=_("Cancel runs"), question=question, dangerous=True)
+
+    @admin.action(description=gettext_lazy("Raise priority"), permissions=["change"])
+    def move_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
+        """Each is put first, the newest before the others, so that their order stays."""
+        question = _("These runs are put before all others that wait.")
+        return self._each(request, "move", selected.order_by("-pk"), title=_("Raise priority"), question=question)
+
+    @admin.action(description=gettext_lazy("Archive selected runs"), permissions=["change"])
+    def archive_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
+        """See `_each`."""
+        question = _("These runs leave the lists. Nothing is deleted: “Archived” above the list shows them again.")
+        return self._each(request, "archive", selected, title=_("Archive runs"), question=question)
+
+    @admin.action(description=gettext_lazy("Back from the archive"), permissions=["change"])
+    def unarchive_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
+        """See `_each`."""
+        question = _("These runs come back into the lists.")
+        return self._each(request, "unarchive", selected, title=_("Back from the archive"), question=question)
 
     @admin.action(description=gettext_lazy("Reproduce selected runs"), permissions=["add"])
     def reproduce_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
@@ -240,6 +274,15 @@ class RunAdmin(ProductAdmin):
 
     # What they share
 
+    def _each(self, request: HttpRequest, name: str, selected: QuerySet[Run], **words: Any) -> HttpResponse | None:
+        """Ask once, then the service run by run; what was refused is told by name."""
+        words["submit_label"] = words["title"]
+        question = self.confirm_action(request, f"{name}_selected", selected, **words)
+        if question is None:
+            for run in selected:
+                perform(self, request, run, name)
+        return question
+
     def _visible(self, request: HttpRequest, pk: int) -> Run:
         run = self.get_queryset(request).filter(pk=pk).first()
         if run is None:
@@ -281,7 +324,7 @@ class RunAdmin(ProductAdmin):
 
     def _perform(self, request: HttpRequest, run: Run, action: RunAction) -> HttpResponse:
         if action.name != "reproduce":
-            self._ask_service(request, run, action)
+            perform(self, request, run, action.name)
             return self._to_run(request, run)
         form = ReproduceForm(request.POST)
         if not form.is_valid():
@@ -292,15 +335,6 @@ class RunAdmin(ProductAdmin):
         made = self._reproduce(request, run, form.cleaned_data["name"])
         self.message_user(request, _("“%(name)s” is in the queue.") % {"name": made}, messages.SUCCESS)
         return self._to_run(request, made)
-
-    def _ask_service(self, request: HttpRequest, run: Run, action: RunAction) -> None:
-        try:
-            said = SERVICES[action.name](run, person(request), timezone.now())
-        except InvalidTransition as refused:
-            self.message_user(request, f"{run}: {refused}", messages.ERROR)
-            return
-        self.log_change(request, run, said)
-        self.message_user(request, said, messages.SUCCESS)
 
     def _reproduce(self, request: HttpRequest, source: Run, name: str = "") -> Run:
         made = runs.reproduce_run(source=source, name=name, user=person(request), now=timezone.now())

@@ -39,6 +39,8 @@ def event_sentence(event: JobEvent) -> str:
         "pause_withdrawn": _("%(who)s withdrew the pause."),
         "paused": _("Paused by %(who)s; the checkpoint is kept."),
         "resumed": _("%(who)s put it back into the queue."),
+        "archived": _("%(who)s archived it."),
+        "unarchived": _("%(who)s brought it back from the archive."),
         "shutdown": _("%(who)s was shut down and gave the run back to the queue."),
     }
     if event.reason in sentences:

@@ -1,15 +1,16 @@
-"""What people do to runs: create, reproduce, cancel, pause, resume."""
+"""What people do to runs: create, reproduce, cancel, pause, resume, move forward, archive."""
 
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from datasets_app.models import Dataset
 from runs_app import hyperparameters
-from runs_app.choices import TERMINAL, Status
+from runs_app.choices import TERMINAL, WAITING, Status
 from runs_app.models import BaseModel, Job, Run
 from runs_app.services.errors import InvalidTransition
 from runs_app.services.queue import requeue_expired
@@ -128,6 +129,47 @@ def resume_run(*, run: Run, user: AbstractBaseUser | None, now: datetime) -> Job
         if job.status == Status.RUNNING:
             return _request(job, "pause_requested_at", None, "pause_withdrawn", user, now)
         return _move(job, Status.PENDING, "resumed", user, now)
+
+
+def set_priority(*, run: Run, priority: int, user: AbstractBaseUser | None, now: datetime) -> Job:
+    """Move a waiting run forward (higher) or back. Raises InvalidTransition once it is running or over."""
+    with transaction.atomic():
+        job = _current(run, now)
+        if not Job.objects.filter(pk=job.pk, status__in=WAITING).update(priority=priority):
+            raise InvalidTransition(_("Only a waiting run has a place in the queue."))
+        note(job, actor=actor_of(user), reason=f"priority {priority}", now=now)
+        job.priority = priority
+        return job
+
+
+def move_to_front(*, run: Run, user: AbstractBaseUser | None, now: datetime) -> Job:
+    """Give a waiting run the lowest priority that puts it before all others; none if it is first. InvalidTransition."""
+    with transaction.atomic():
+        job = _current(run, now)
+        others = Job.objects.filter(status=Status.PENDING).exclude(pk=job.pk)
+        highest = others.aggregate(highest=Max("priority"))["highest"]
+        if job.status in WAITING and (highest is None or job.priority > highest):
+            return job
+        if highest is not None and highest >= MAX_PRIORITY:
+            raise InvalidTransition(_("Another run has the highest priority there is (%d).") % MAX_PRIORITY)
+        return set_priority(run=run, priority=(highest or 0) + 1, user=user, now=now)
+
+
+def archive_run(*, run: Run, user: AbstractBaseUser | None, now: datetime) -> None:
+    """Leave a run that is over out of the lists. Archiving again changes nothing. Raises InvalidTransition."""
+    with transaction.atomic():
+        over = Run.objects.filter(pk=run.pk, status__in=TERMINAL)
+        if over.filter(archived_at=None).update(archived_at=now):
+            note(Job.objects.get(run=run), actor=actor_of(user), reason="archived", now=now)
+        elif not over.exists():
+            raise InvalidTransition(_("Only a run that is over can be archived."))
+
+
+def unarchive_run(*, run: Run, user: AbstractBaseUser | None, now: datetime) -> None:
+    """Show an archived run in the lists again; another one stays as it is."""
+    with transaction.atomic():
+        if Run.objects.filter(pk=run.pk, archived_at__isnull=False).update(archived_at=None):
+            note(Job.objects.get(run=run), actor=actor_of(user), reason="unarchived", now=now)
 
 
 def _current(run: Run, now: datetime) -> Job:

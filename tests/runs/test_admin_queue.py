@@ -8,7 +8,7 @@ from django.utils import timezone
 from runs_app.choices import Status
 from runs_app.models import BUILTIN_TINY_BERT, BaseModel
 from runs_app.services import runs
-from tests.admin_client import query_count, signed_in, text_of
+from tests.admin_client import messages_of, query_count, signed_in, text_of
 from tests.factories import make_job, make_run, make_running_job, make_worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
@@ -75,6 +75,23 @@ def test_a_job_has_no_form_and_leads_to_its_run() -> None:
     assert page["Location"] == reverse("admin:runs_app_run_change", args=[job.run_id])
     assert client.get(reverse("admin:runs_app_job_add")).status_code == 403
     assert client.post(reverse("admin:runs_app_job_delete", args=[job.pk]), {"post": "yes"}).status_code == 403
+
+
+def test_a_waiting_run_is_put_first_and_a_running_one_is_refused() -> None:
+    running, _first, last = make_running_job(name="Em curso"), make_job(priority=2), make_job(name="Urgente")
+    client = signed_in()
+    data = {"action": "move_selected", "_selected_action": [running.pk, last.pk]}
+    assert "antes de todos os outros que esperam" in text_of(client.post(QUEUE, data))
+    said = messages_of(client.post(QUEUE, {**data, "confirmed": "yes"}, follow=True))
+    assert said == [
+        "“Urgente” agora é o primeiro da fila, com prioridade 3.",
+        "Em curso: Só um treinamento que espera tem lugar na fila.",
+    ]
+
+
+def test_who_may_not_change_runs_does_not_change_the_order() -> None:
+    make_job()
+    assert signed_in("runs_app.view_job").get(QUEUE).context["action_form"] is None
 
 
 @pytest.mark.parametrize("number", ["0", "²", "x", "9" * 30])

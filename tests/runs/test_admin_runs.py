@@ -7,6 +7,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from runs_app.admin.run_actions import BY_NAME
 from runs_app.choices import FailureReason, Status
 from runs_app.models import BUILTIN_TINY_BERT, BaseModel, EpochMetric, Run
 from runs_app.services import queue, runs, telemetry
@@ -277,19 +278,20 @@ def test_the_page_of_a_long_run_takes_few_queries() -> None:
 @pytest.mark.parametrize(
     ("state", "buttons"),
     [
-        ("pending", {"cancel", "pause", "reproduce"}),
+        ("pending", {"cancel", "pause", "move", "reproduce"}),
         ("paused", {"cancel", "resume", "reproduce"}),
         ("running", {"cancel", "pause", "reproduce"}),
         ("pausing", {"cancel", "resume", "reproduce"}),
         ("cancelling", {"reproduce"}),
-        ("completed", {"reproduce"}),
-        ("cancelled", {"reproduce"}),
+        ("completed", {"reproduce", "archive"}),
+        ("cancelled", {"reproduce", "archive"}),
+        ("archived", {"reproduce", "unarchive"}),
     ],
 )
 def test_a_button_is_there_only_where_the_state_allows_it(state: str, buttons: set[str]) -> None:
     run = run_in(state)
     html = signed_in().get(page_of(run)).content.decode()
-    assert {name for name in ("cancel", "pause", "resume", "reproduce") if ask(run, name) in html} == buttons
+    assert {name for name in BY_NAME if ask(run, name) in html} == buttons
 
 
 def run_in(state: str) -> Run:
@@ -301,8 +303,11 @@ def run_in(state: str) -> Run:
             steps[state](run=run, user=None, now=now)
         return run
     job = make_running_job()
-    if state == "completed":
-        return complete(job)
+    if state in ("completed", "archived"):
+        run = complete(job)
+        if state == "archived":
+            runs.archive_run(run=run, user=None, now=now)
+        return run
     wishes = {"pausing": runs.request_pause, "cancelling": runs.request_cancel}
     if state in wishes:
         wishes[state](run=job.run, user=None, now=now)
@@ -318,6 +323,9 @@ def run_in(state: str) -> Run:
         ("running", "pause", "running", "Pausa de"),
         ("paused", "resume", "pending", "voltou à fila"),
         ("pausing", "resume", "running", "foi retirada"),
+        ("pending", "move", "pending", "já é o primeiro da fila"),
+        ("completed", "archive", "completed", "foi arquivado"),
+        ("archived", "unarchive", "completed", "voltou às listas"),
     ],
 )
 def test_a_wish_is_asked_for_done_and_told_truthfully(state: str, name: str, after: str, said: str) -> None:
@@ -325,14 +333,24 @@ def test_a_wish_is_asked_for_done_and_told_truthfully(state: str, name: str, aft
     client = signed_in()
     assert run.name in text_of(client.get(ask(run, name)))
     run.refresh_from_db()
-    assert run.status == (state if state in Status.values else "running"), "asking alone changes nothing"
+    before = {"pausing": "running", "archived": "completed"}.get(state, state)
+    assert run.status == before, "asking alone changes nothing"
     page = client.post(ask(run, name), follow=True)
     run.refresh_from_db()
     assert run.status == after
     assert said in messages_of(page)[0]
 
 
-@pytest.mark.parametrize(("state", "name"), [("completed", "cancel"), ("completed", "pause"), ("running", "resume")])
+@pytest.mark.parametrize(
+    ("state", "name"),
+    [
+        ("completed", "cancel"),
+        ("completed", "pause"),
+        ("running", "resume"),
+        ("running", "move"),
+        ("running", "archive"),
+    ],
+)
 def test_what_the_state_forbids_is_refused_with_a_sentence(state: str, name: str) -> None:
     run = run_in(state)
     client = signed_in()
@@ -447,3 +465,66 @@ def test_the_list_takes_the_same_number_of_queries_for_many_runs() -> None:
     for _number in range(6):
         complete(make_running_job())
     assert query_count(client, LIST) == few
+
+
+# Order and archive
+
+
+def choose(client: Client, action: str, *chosen: Run, query: str = "") -> list[str]:
+    """What is said after the action was confirmed."""
+    data = {"action": action, "_selected_action": [run.pk for run in chosen], "confirmed": "yes"}
+    return messages_of(client.post(LIST + query, data, follow=True))
+
+
+def listed(**query: str) -> set[str]:
+    return {run.name for run in signed_in().get(LIST, query).context["cl"].result_list}
+
+
+def test_selected_runs_are_put_first_in_their_order() -> None:
+    make_run(priority=3)
+    first, second = make_run(name="Um"), make_run(name="Dois")
+    assert choose(signed_in(), "move_selected", first, second) == [
+        "“Dois” agora é o primeiro da fila, com prioridade 4.",
+        "“Um” agora é o primeiro da fila, com prioridade 5.",
+    ]
+    assert "mudou a prioridade para 5" in text_of(signed_in().get(page_of(first)))
+
+
+def test_archived_runs_are_listed_only_when_asked_for() -> None:
+    run_in("archived")
+    Run.objects.update(name="Antigo")
+    make_run(name="Novo")
+    assert listed() == {"Novo"}
+    assert listed(archived="1") == {"Antigo"}
+    words = text_of(signed_in().get(LIST))
+    assert "Atuais Arquivados" in words
+
+
+def test_selected_runs_are_archived_and_what_is_not_over_stays() -> None:
+    done, waiting = complete(make_running_job(name="Pronto")), make_run(name="Esperando")
+    said = choose(signed_in(), "archive_selected", done, waiting)
+    assert "“Pronto” foi arquivado." in said
+    assert "Esperando: Só um treinamento que já terminou pode ser arquivado." in said
+    assert listed() == {"Esperando"}
+    assert choose(signed_in(), "unarchive_selected", done, query="?archived=1") == ["“Pronto” voltou às listas."]
+    assert listed() == {"Pronto", "Esperando"}
+
+
+@pytest.mark.parametrize(
+    ("query", "offered"),
+    [
+        ({}, {"", "cancel_selected", "move_selected", "reproduce_selected", "archive_selected"}),
+        ({"archived": "1"}, {"", "reproduce_selected", "unarchive_selected"}),
+    ],
+)
+def test_the_list_offers_no_action_that_none_of_its_runs_allows(query: dict[str, str], offered: set[str]) -> None:
+    run_in("archived")
+    make_run()
+    form = signed_in().get(LIST, query).context["action_form"]
+    assert {name for name, _label in form.fields["action"].choices} == offered
+
+
+def test_who_may_only_look_is_offered_no_change() -> None:
+    make_run()
+    form = signed_in("runs_app.view_run").get(LIST).context["action_form"]
+    assert form is None

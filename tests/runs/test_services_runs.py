@@ -10,7 +10,7 @@ from runs_app.hyperparameters import InvalidHyperparameters
 from runs_app.models import BaseModel, Job, Run
 from runs_app.services import queue, runs
 from runs_app.services.errors import InvalidTransition
-from tests.factories import claim, make_dataset, make_run, make_running_job, make_user
+from tests.factories import claim, make_dataset, make_job, make_run, make_running_job, make_user
 from workers_app.models import Worker
 
 pytestmark = pytest.mark.django_db
@@ -231,3 +231,79 @@ def test_a_running_run_that_nobody_paused_cannot_be_resumed() -> None:
     job = make_running_job()
     with pytest.raises(InvalidTransition):
         ask(runs.resume_run, job.run)
+
+
+# Order
+
+
+def reasons(run: Run) -> list[str]:
+    return list(run.job.events.values_list("reason", flat=True))
+
+
+def test_a_waiting_run_moves_forward_in_the_queue(worker: Worker) -> None:
+    make_job()
+    run = make_run()
+    runs.set_priority(run=run, priority=10, user=None, now=timezone.now())
+    job = claim(worker)
+    assert job is not None
+    assert job.run == run
+    assert "priority 10" in reasons(run)
+
+
+@pytest.mark.parametrize("status", [Status.RUNNING, Status.COMPLETED])
+@pytest.mark.parametrize("priorities", [[], [3]])
+def test_a_run_that_does_not_wait_has_no_place_to_change(status: Status, priorities: list[int]) -> None:
+    run = run_in(status)
+    for priority in priorities:
+        make_run(priority=priority)
+    with pytest.raises(InvalidTransition):
+        runs.set_priority(run=run, priority=10, user=None, now=timezone.now())
+    with pytest.raises(InvalidTransition):
+        ask(runs.move_to_front, run)
+
+
+def test_moving_to_the_front_takes_the_next_higher_priority() -> None:
+    make_run(priority=4)
+    make_run(priority=7)
+    assert ask(runs.move_to_front, make_run()).priority == 8
+
+
+def test_the_first_run_stays_as_it_is() -> None:
+    run = make_run(priority=-2)
+    make_run(priority=-5)
+    assert ask(runs.move_to_front, run).priority == -2
+    assert reasons(run) == ["created"]
+
+
+def test_no_priority_is_above_the_highest() -> None:
+    make_run(priority=runs.MAX_PRIORITY)
+    with pytest.raises(InvalidTransition):
+        ask(runs.move_to_front, make_run())
+
+
+# The archive
+
+
+@pytest.mark.parametrize("status", [Status.COMPLETED, Status.FAILED, Status.CANCELLED])
+def test_a_run_that_is_over_is_archived_once_and_brought_back(status: Status) -> None:
+    run, now = run_in(status), timezone.now()
+    for _time in range(2):
+        runs.archive_run(run=run, user=None, now=now)
+    run.refresh_from_db()
+    assert run.archived_at == now
+    assert run.status == status
+    for _time in range(2):
+        runs.unarchive_run(run=run, user=None, now=now)
+    run.refresh_from_db()
+    assert run.archived_at is None
+    assert reasons(run)[-2:] == ["archived", "unarchived"]
+    assert reasons(run).count("archived") == 1
+
+
+@pytest.mark.parametrize("status", [Status.PENDING, Status.PAUSED, Status.RUNNING])
+def test_a_run_that_is_not_over_is_not_archived(status: Status) -> None:
+    run = run_in(status)
+    with pytest.raises(InvalidTransition):
+        runs.archive_run(run=run, user=None, now=timezone.now())
+    run.refresh_from_db()
+    assert run.archived_at is None
