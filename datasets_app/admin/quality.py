@@ -52,7 +52,7 @@ def _measured_sentence(name: str, told: dict[str, Any]) -> str:
         "Measured with %(name)s in run %(run)d: %(share_128)s of the texts are longer than 128 tokens, "
         "%(share_256)s longer than 256, %(share_512)s longer than 512."
     )
-    shares = {f"share_{step['max_length']}": percent(step["share"]) for step in told["beyond"]}
+    shares = {f"share_{step['max_length']}": f"{figure(100 * step['share'], 1)} %" for step in told["beyond"]}
     said = text % {"name": name, "run": told["run"], **shares}
     if told["learned_here"]:
         return said + " " + _("Its vocabulary was learned from these texts; another base model counts otherwise.")

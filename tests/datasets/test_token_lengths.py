@@ -129,7 +129,7 @@ def test_the_page_shows_the_measure_in_place_of_the_estimate() -> None:
     words = page_of(dataset)
     assert "Provavelmente" not in words
     assert f"Tokens de {BERTIMBAU} 4 90 300 300 1.300 210,5" in words
-    measured = "40 % dos textos passam de 128 tokens, 40 % de 256, 20 % de 512."
+    measured = "40,0 % dos textos passam de 128 tokens, 40,0 % de 256, 20,0 % de 512."
     assert f"Medido com {BERTIMBAU} no treinamento 12: {measured}" in words
     assert "vocabulário" not in words
 
