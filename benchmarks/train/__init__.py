@@ -1,0 +1,1 @@
+"""Training measured against the reference recipes: `python -m benchmarks.train --help`."""
