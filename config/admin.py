@@ -1,13 +1,15 @@
 """The admin site of the product: its name, the order of its menu, and what every list of ours shares."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.admin.apps import AdminConfig
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
 from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.text import capfirst
@@ -16,15 +18,36 @@ from django.utils.translation import gettext_lazy as _
 if TYPE_CHECKING:  # Django loads this module before it has models
     from django.contrib.auth.models import User
 
+LIST_MEDIA = forms.Media(js=["admin/js/actions.js"])  # Django's own brings jQuery and the scripts of forms, too
 SHOWN_IN_QUESTION = 20  # objects that a question about many names
 
-# The menu, in the order of work: what to look at, what to train on, what keeps it running, who may.
-MENU = [
-    (_("Train"), ["Run"]),
-    (_("Data"), ["Dataset"]),
+
+@dataclass(frozen=True)
+class MenuPage:
+    """A page of the menu that is not the list of a model; `address` is its name among the admin's."""
+
+    label: Any
+    address: str
+
+
+@dataclass(frozen=True)
+class MenuItem:
+    """A line of the menu as one person sees it."""
+
+    label: Any
+    url: str
+    is_current: bool
+
+
+# In the order of work: what goes on, what to train, what keeps it running, who may. Models by name, with a page of
+# their own between them where there is one.
+MENU: list[tuple[Any, list[str | MenuPage]]] = [
+    ("", [MenuPage(_("Home"), "index")]),
+    (_("Train"), ["Dataset", "Run", "TrainedModel"]),
     (_("Operate"), ["Job", "Worker", "BaseModel"]),
     (_("Administer"), ["User", "Group", "ApiToken"]),
 ]
+GROUP_OF = {name: title for title, entries in MENU for name in entries if isinstance(name, str)}
 
 
 def person(request: HttpRequest) -> "User":
@@ -36,39 +59,40 @@ def person(request: HttpRequest) -> "User":
 
 
 class TrainingSite(admin.AdminSite):
-    """Django's admin under our name, with its models grouped by what people do and not by app."""
+    """Django's admin under our name, with a menu that is grouped by what people do and not by app."""
 
     site_header = "BERT Training"
     site_title = "BERT Training"
     index_title = _("Home")
     site_url = None
 
-    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> Any:
-        """The menu's groups with the models that this person may see; what no group names comes last, as it is."""
-        apps = super().get_app_list(request, app_label)
-        if app_label is not None:
-            return apps
-        models = {model["object_name"]: (app, model) for app in apps for model in app["models"]}
-        groups = [_group(title, [models.pop(name) for name in names if name in models]) for title, names in MENU]
-        for app in apps:
-            app["models"] = [model for model in app["models"] if model["object_name"] in models]
-        return [group for group in [*groups, *apps] if group["models"]]
+    def each_context(self, request: HttpRequest) -> Any:
+        """With the menu."""
+        return {**super().each_context(request), "menu": self.menu(request)}
+
+    def menu(self, request: HttpRequest) -> list[tuple[Any, list[MenuItem]]]:
+        """Groups with what this person may see of them; nothing for somebody unknown."""
+        models = {model["object_name"]: model for app in self.get_app_list(request) for model in app["models"]}
+        groups = [(title, [_item(entry, models, request.path) for entry in entries]) for title, entries in MENU]
+        shown = [(title, [item for item in items if item is not None]) for title, items in groups]
+        return [(title, items) for title, items in shown if items] if self.has_permission(request) else []
+
+    def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> Any:
+        """Which app a model lives in is no matter of the people here."""
+        return HttpResponseRedirect(reverse("admin:index"))
+
+
+def _item(entry: str | MenuPage, models: dict[str, Any], path: str) -> MenuItem | None:
+    if isinstance(entry, MenuPage):
+        url = reverse(f"admin:{entry.address}")
+        return MenuItem(entry.label, url, path == url)
+    model = models.get(entry)
+    return MenuItem(model["name"], model["admin_url"], path.startswith(model["admin_url"])) if model else None
 
 
 def _is_key(value: str) -> bool:
     """Whether `value` is a row's number that fits the database's integers."""
     return value.isascii() and value.isdigit() and len(value) < 19
-
-
-def _group(title: Any, found: list[tuple[dict[str, Any], dict[str, Any]]]) -> dict[str, Any]:
-    home = found[0][0] if found else {}
-    return {
-        "name": title,
-        "app_label": home.get("app_label", ""),
-        "app_url": home.get("app_url", ""),
-        "has_module_perms": True,
-        "models": [model for _app, model in found],
-    }
 
 
 class TrainingAdminConfig(AdminConfig):
@@ -91,10 +115,16 @@ class ProductAdmin(admin.ModelAdmin):
             raise BadRequest  # no list of ours offers such a row, and the database cannot look it up
         words = {
             "title": capfirst(self.opts.verbose_name_plural),
+            "media": LIST_MEDIA,
             "add_label": self.add_label,
             "empty_sentence": self.empty_sentence,
+            "empty_button": self.empty_button(request),
         }
         return super().changelist_view(request, {**words, **(extra_context or {})})
+
+    def empty_button(self, request: HttpRequest) -> tuple[Any, str] | None:
+        """Label and address of what fills an empty list; None where this person may not."""
+        return (self.add_label, "add/") if self.add_label and self.has_add_permission(request) else None
 
     def page_context(self, request: HttpRequest, obj: Any = None, **values: Any) -> dict[str, Any]:
         """What a page of our own needs beside its own `values`, so that it looks like Django's."""

@@ -7,6 +7,8 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
+from config.admin import GROUP_OF
+from config.templatetags.product import labelled
 from runs_app.models import BaseModel
 from tests.admin_client import signed_in, text_of
 from tests.factories import make_api_token, make_dataset, make_run, make_user, make_worker
@@ -59,32 +61,93 @@ def test_every_form_opens(model: str) -> None:
     assert page.status_code == 200
 
 
+def menu_of(client: Client, url: str = "/admin/") -> list[tuple[str, list[str]]]:
+    """Groups and lines as they are shown, the present one in brackets."""
+    menu = client.get(url).context["menu"]
+    return [(str(title), [f"[{i.label}]" if i.is_current else str(i.label) for i in items]) for title, items in menu]
+
+
 def test_the_menu_follows_the_order_of_work() -> None:
-    page = signed_in().get(reverse("admin:index"))
-    names = re.findall(r'class="section"[^>]*>([^<]+)<', page.content.decode())
-    assert names == ["Treinar", "Dados", "Operar", "Administrar"]
+    assert menu_of(signed_in()) == [
+        ("", ["[Painel]"]),
+        ("Treinar", ["Conjuntos de dados", "Treinamentos", "Modelos treinados"]),
+        ("Operar", ["Fila", "Workers", "Modelos base"]),
+        ("Administrar", ["Usuários", "Grupos", "Tokens de API"]),
+    ]
 
 
-@pytest.mark.parametrize("app", ["datasets_app", "runs_app", "workers_app", "auth"])
-def test_every_app_of_a_breadcrumb_has_a_page(app: str) -> None:
-    assert signed_in().get(reverse("admin:app_list", args=[app])).status_code == 200
+def test_the_menu_marks_where_one_is() -> None:
+    groups = menu_of(signed_in(), reverse("admin:runs_app_run_add"))
+    assert groups[0] == ("", ["Painel"])
+    assert "[Treinamentos]" in groups[1][1]
 
 
-def test_the_menu_holds_no_figures_and_no_log_lines() -> None:
-    words = text_of(signed_in().get(reverse("admin:index")))
-    assert "Fila" in words
-    assert "Métricas" not in words
-    assert "Linhas do registro" not in words
+def test_every_registered_model_is_in_the_menu() -> None:
+    assert {model._meta.object_name for model in admin.site._registry} == set(GROUP_OF)
 
 
 def test_the_menu_shows_only_what_one_may_see() -> None:
-    page = signed_in("runs_app.view_run").get(reverse("admin:index"))
-    assert re.findall(r'class="section"[^>]*>([^<]+)<', page.content.decode()) == ["Treinar"]
+    assert menu_of(signed_in("runs_app.view_run")) == [("", ["[Painel]"]), ("Treinar", ["Treinamentos"])]
 
 
-def test_a_breadcrumb_does_not_repeat_itself() -> None:
-    words = text_of(signed_in().get(reverse("admin:runs_app_run_changelist")))
-    assert "Treinar › Treinamentos" in words
+def test_the_page_of_an_app_leads_to_the_home_page() -> None:
+    assert signed_in().get("/admin/runs_app/")["Location"] == "/admin/"
+
+
+def crumbs_of(url: str) -> str:
+    html = signed_in().get(url).content.decode()
+    found = re.search(r'<div class="breadcrumbs">(.*?)</div>', html, re.DOTALL)
+    assert found
+    return " ".join(re.sub(r"<[^>]+>", " ", found[1]).replace("&rsaquo;", "›").split())
+
+
+@pytest.mark.parametrize(
+    ("address", "path"),
+    [
+        ("runs_app_run_changelist", "Painel › Treinar › Treinamentos"),
+        ("runs_app_run_add", "Painel › Treinar › Treinamentos › Novo treinamento"),
+        ("runs_app_job_changelist", "Painel › Operar › Fila"),
+        ("datasets_app_dataset_changelist", "Painel › Treinar › Conjuntos de dados"),
+        ("workers_app_apitoken_changelist", "Painel › Administrar › Tokens de API"),
+        ("auth_user_add", "Painel › Administrar › Usuários › Adicionar usuário"),
+    ],
+)
+def test_a_path_names_the_group_of_the_menu(address: str, path: str) -> None:
+    assert crumbs_of(reverse(f"admin:{address}")) == path
+
+
+@pytest.mark.parametrize(
+    ("page", "last"), [("change", "gpu-1"), ("history", "gpu-1 › Histórico"), ("delete", "gpu-1 › Apagar")]
+)
+def test_the_path_of_an_object_ends_with_it_or_with_what_is_done_to_it(page: str, last: str) -> None:
+    worker = make_worker("gpu-1")[0]
+    url = reverse(f"admin:workers_app_worker_{page}", args=[worker.pk])
+    assert crumbs_of(url) == f"Painel › Operar › Workers › {last}"
+
+
+def test_the_path_to_a_new_password_leads_back_to_the_person() -> None:
+    ana = make_user(username="ana")
+    assert crumbs_of(reverse("admin:auth_user_password_change", args=[ana.pk])).endswith(
+        "Usuários › ana › Alterar senha"
+    )
+
+
+def test_a_cell_of_a_list_names_its_column_for_a_phone(rows: None) -> None:
+    html = signed_in().get(reverse("admin:runs_app_run_changelist")).content.decode()
+    assert re.search(r'<td data-label="Situação" class="field-state">', html)
+    assert re.search(r'<td data-label="F1" data-nothing class="field-f1', html)
+    assert '<td class="action-checkbox">' in html
+
+
+def test_the_column_s_name_is_escaped() -> None:
+    (cell,) = labelled(['<td class="x">1</td>'], [{"text": '"<b>&'}])
+    assert cell == '<td data-label="&quot;&amp;" class="x">1</td>'
+
+
+def test_a_list_brings_no_script_of_forms(rows: None) -> None:
+    html = signed_in().get(reverse("admin:runs_app_run_changelist")).content.decode()
+    assert "actions.js" in html
+    assert "jquery" not in html
 
 
 @pytest.mark.parametrize("model", LISTS)

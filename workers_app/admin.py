@@ -1,9 +1,11 @@
-"""Workers and the API tokens of people: registering, the token shown once, replacing, switching off."""
+"""Who may call: workers, people and their API tokens. Secrets are shown once, replaced, switched off."""
 
 from typing import Any
 from urllib.parse import urlsplit
 
 from django.contrib import admin, messages
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group, User
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -280,3 +282,23 @@ def api_command(request: HttpRequest, token: str) -> dict[str, str]:
         "help": _("Lists the runs:"),
         "text": f'curl -H "Authorization: Bearer {token}" {address}/runs',
     }
+
+
+admin.site.unregister([User, Group])
+
+
+@admin.register(User)
+class PersonAdmin(ProductAdmin, UserAdmin):
+    """Django's own, with our list."""
+
+    add_label = gettext_lazy("New person")
+    list_display = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "last_login"]
+    list_filter = ["is_active", "is_staff", "is_superuser"]
+
+
+@admin.register(Group)
+class RoleAdmin(ProductAdmin, GroupAdmin):
+    """Django's own, with our list."""
+
+    add_label = gettext_lazy("New group")
+    empty_sentence = gettext_lazy("No group yet. A group gives several people the same permissions at once.")

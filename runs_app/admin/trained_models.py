@@ -1,0 +1,86 @@
+"""Trained models: where each lies and how good it is. What they are and how to use them stands on their run's page."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.translation import gettext_lazy as _
+
+from config.admin import ProductAdmin
+from config.display import NOTHING, figure, shortened
+from runs_app.models import TrainedModel
+
+
+@admin.register(TrainedModel)
+class TrainedModelAdmin(ProductAdmin):
+    """Read-only: a model is made by its run, and its files are the worker's."""
+
+    list_display = ["run_name", "f1", "task", "sheet", "worker_name", "folder", "created_at"]
+    list_display_links = None
+    list_filter = ["run__task_type"]
+    list_select_related = ["run__dataset", "worker"]
+    search_fields = ["run__name", "run__dataset__name", "path"]
+    empty_sentence = _("No trained model yet. The first one comes with the first completed run.")
+
+    def empty_button(self, request: HttpRequest) -> tuple[Any, str] | None:
+        """A run is what makes one."""
+        may = request.user.has_perm("runs_app.add_run")
+        return (_("New run"), reverse("admin:runs_app_run_add")) if may else None
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Its run's page is the one that shows it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        pk = unquote(object_id)
+        model = get_object_or_404(TrainedModel, pk=pk if pk.isascii() and pk.isdigit() and len(pk) < 19 else None)
+        return HttpResponseRedirect(reverse("admin:runs_app_run_change", args=[model.run_id]))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """A worker adds it."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """A worker writes it."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What was trained stays on record."""
+        return False
+
+    @admin.display(description=_("run"), ordering="run__name")
+    def run_name(self, model: TrainedModel) -> str:
+        """With its address."""
+        address = reverse("admin:runs_app_run_change", args=[model.run_id])
+        return format_html('<a href="{}">{}</a>', address, shortened(model.run.name))
+
+    @admin.display(description="F1", ordering="run__metrics__f1")
+    def f1(self, model: TrainedModel) -> str:
+        """On the test part."""
+        return figure(model.run.metrics.get("f1"))
+
+    @admin.display(description=_("task"), ordering="run__task_type")
+    def task(self, model: TrainedModel) -> str:
+        """Texts or entities."""
+        return model.run.get_task_type_display()
+
+    @admin.display(description=_("dataset"), ordering="run__dataset__name")
+    def sheet(self, model: TrainedModel) -> str:
+        """What it was trained on."""
+        return shortened(model.run.dataset.name)
+
+    @admin.display(description=_("worker"), ordering="worker__name")
+    def worker_name(self, model: TrainedModel) -> str:
+        """Whose disk it lies on."""
+        return str(model.worker or NOTHING)
+
+    @admin.display(description=_("folder"), ordering="path")
+    def folder(self, model: TrainedModel) -> str:
+        """On that disk."""
+        return format_html("<code>{}</code>", model.path)
