@@ -72,9 +72,12 @@ def start_worker(settings: WorkerSettings, tmp_path: Path) -> Iterator[Callable[
     """Start the real program; its output lies in tmp_path/worker.log."""
     started: list[subprocess.Popen[str]] = []
 
-    def start(*flags: str, token: str | None = None, poll_seconds: float | None = 0.2) -> subprocess.Popen[str]:
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "BERT_WORKER_TOKEN": token or settings.token}
-        command = [sys.executable, str(Path(__file__).with_name("worker_process.py")), "run"]
+    def start(
+        *flags: str, token: str | None = None, poll_seconds: float | None = 0.2, trains: bool = False, **env: str
+    ) -> subprocess.Popen[str]:
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "BERT_WORKER_TOKEN": token or settings.token, **env}
+        program = ["-m", "worker_client"] if trains else [str(Path(__file__).with_name("worker_process.py"))]
+        command = [sys.executable, *program, "run"]
         command += ["--api-url", settings.api_url, "--models-dir", str(settings.models_dir)]
         command += ["--work-dir", str(settings.work_dir)]
         command += [*(["--poll-seconds", str(poll_seconds)] if poll_seconds else []), *flags]

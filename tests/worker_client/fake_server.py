@@ -24,6 +24,7 @@ class FakeJob:
     hyperparameters: dict[str, Any]
     base_model: str = "builtin/tiny-bert"
     sheet: bytes = SHEET
+    dataset: dict[str, Any] = field(default_factory=dict)  # what its description says otherwise
     status: str = "pending"
     attempt: int = 0
     claim_id: str = ""
@@ -290,6 +291,7 @@ class FakeServer:
                 "labels": [{"name": "a", "count": 2}, {"name": "b", "count": 2}],
                 "num_rows": 4,
                 "download_url": f"http://example.invalid{API}/datasets/{job.id}/download",
+                **job.dataset,
             },
             "resume": {"same_worker": job.attempt > 1, "previous_attempts": job.attempt - 1},
         }

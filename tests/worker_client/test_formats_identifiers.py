@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from worker_client.formats.identifiers import cnj_numbers, find_identifiers, is_cnj, is_cpf
+from worker_client.formats.identifiers import find_identifiers, is_cnj, is_cpf
 
 
 def cnj(sequence: int, year: int = 2021, branch: int = 8, court: int = 6, origin: int = 1, *, dots: bool = True) -> str:
@@ -37,14 +37,14 @@ def test_a_published_case_number_is_verified() -> None:
 @pytest.mark.parametrize("dash", ["-", "\u2013", "\u2011", "\u0096", ""])
 def test_a_case_number_is_found_with_any_dash(dash: str) -> None:
     number = cnj(1234567)
-    assert cnj_numbers(f"Processo nº {number.replace('-', dash)}, em apenso.") == (
+    assert find_identifiers(f"Processo nº {number.replace('-', dash)}, em apenso.").cnj == (
         number.replace("-", "").replace(".", ""),
     )
 
 
 def test_a_case_number_is_found_without_punctuation_and_at_the_end_of_a_sentence() -> None:
     plain, dotted_one = cnj(7, dots=False), cnj(8)
-    assert cnj_numbers(f"({plain}) e {dotted_one}.") == (plain, cnj(8, dots=False))
+    assert find_identifiers(f"({plain}) e {dotted_one}.").cnj == (plain, cnj(8, dots=False))
 
 
 def test_every_wrong_check_digit_is_refused() -> None:
@@ -54,7 +54,7 @@ def test_every_wrong_check_digit_is_refused() -> None:
 
 
 def test_a_case_number_inside_a_longer_number_is_none() -> None:
-    assert cnj_numbers(f"1{cnj(7, dots=False)} {cnj(7, dots=False)}9") == ()
+    assert find_identifiers(f"1{cnj(7, dots=False)} {cnj(7, dots=False)}9").cnj == ()
 
 
 def test_cpfs_are_counted_when_both_check_digits_are_right() -> None:

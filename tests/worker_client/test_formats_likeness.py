@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from worker_client.formats.batch import Batch
 from worker_client.formats.likeness import Likeness, shape_of
 
 # Syllables make words that look like words: many different ones of a few letters.
@@ -34,9 +35,13 @@ def edited(text: str, changes: int, rng: random.Random) -> str:
 
 def families(texts: list[str]) -> list[int]:
     known = Likeness()
-    known.add(texts)
+    known.add(batch(texts))
     known.settle()
-    return list(known.family)
+    return known.family.tolist()
+
+
+def batch(texts: list[str]) -> Batch:
+    return Batch(range(len(texts)), texts, [""] * len(texts))
 
 
 @pytest.mark.parametrize(("words", "changes"), [(12, 0), (40, 1), (70, 2), (400, 12)])
@@ -80,10 +85,10 @@ def test_families_are_the_same_in_any_order() -> None:
 
 def test_equal_texts_know_their_first_row() -> None:
     known = Likeness()
-    known.add(["um", "dois", "um"])
-    known.add(["dois", "três"])
+    known.add(batch(["um", "dois", "um"]))
+    known.add(batch(["dois", "três"]))
     known.settle()
-    assert list(known.first) == [0, 1, 0, 1, 4]
+    assert known.first.tolist() == [0, 1, 0, 1, 4]
 
 
 def test_short_texts_that_differ_in_a_number_are_not_joined() -> None:

@@ -3,6 +3,7 @@
 import logging
 import signal
 import sqlite3
+import sys
 import threading
 import time
 from pathlib import Path
@@ -329,6 +330,70 @@ def test_a_cancel_while_the_sheet_is_fetched_is_obeyed(server, work):
     work()
     assert job.releases == ["cancelled"]
     assert not job.points
+
+
+def test_a_cancel_that_is_there_before_anything_is_done_is_obeyed(server, work):
+    job = server.add_job(steps=500, step_s=0.05)
+    job.cancel_requested = True
+    work()
+    assert job.releases == ["cancelled"]
+
+
+def test_a_cancel_while_the_base_model_is_fetched_ends_the_fetching(server, work, tmp_path, monkeypatch):
+    note = tmp_path / "hub.pid"
+    program = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    monkeypatch.setattr("worker_client.cache.HUB_COMMAND", (sys.executable, "-c", program))
+    job = server.add_job()
+    job.base_model = "org/large"
+
+    def cancel():
+        server.wait_for(lambda: note.exists() and note.read_text())
+        job.cancel_requested = True
+
+    threading.Thread(target=cancel, daemon=True).start()
+    work(offline=False)
+    assert job.releases == ["cancelled"]
+    fetcher = int(note.read_text())
+    assert not psutil.pid_exists(fetcher) or psutil.Process(fetcher).status() == psutil.STATUS_ZOMBIE
+
+
+def test_a_cancel_asked_for_while_the_server_was_away_is_obeyed_when_it_is_back(server, work):
+    job = server.add_job(steps=2000, step_s=0.02)
+
+    def cancel_in_an_outage():
+        with server.away(2):
+            job.cancel_requested = True
+
+    when_training(server, job, cancel_in_an_outage)
+    work()
+    assert job.releases == ["cancelled"]
+
+
+@pytest.mark.parametrize("route", ["/metrics", "/logs/batch", "/jobs/1/progress", "/jobs/1/events"])
+def test_a_cancel_is_seen_with_the_next_answer_of_any_kind(server, work, route):
+    server.heartbeat_s = 60
+    job = server.add_job(steps=1000, step_s=0.02, batch_size=16, fits=8)
+    asked = (200, {"cancel_requested": True}, {})
+    threading.Timer(1.0, lambda: server.answers.update({route: [asked]})).start()
+    if route == "/jobs/1/events":  # there is one event only, told at the start
+        server.answers[route] = [(503, {"code": "unavailable", "detail": "away"}, {})] * 3 + [asked]
+    began = time.monotonic()
+    work()
+    assert job.releases == ["cancelled"]
+    assert time.monotonic() - began < 15
+
+
+def test_a_cancel_while_the_result_is_told_comes_too_late(server, work):
+    job = server.add_job()
+    server.answers["/jobs/1/complete"] = [(503, {"code": "unavailable", "detail": "away"}, {})] * 2
+
+    def cancel():
+        server.wait_for(lambda: server.calls("/jobs/1/complete"))
+        job.cancel_requested = True
+
+    threading.Thread(target=cancel, daemon=True).start()
+    work()
+    assert job.status == "completed"
 
 
 def test_a_run_that_finishes_before_it_sees_the_cancel_is_completed(server, work):

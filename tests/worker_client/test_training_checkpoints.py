@@ -1,6 +1,7 @@
 """A checkpoint counts only when it is whole, of this run, and its best model is whole too."""
 
 import json
+import random
 
 import pytest
 
@@ -46,6 +47,42 @@ def damage_missing(folder):
 def test_a_damaged_checkpoint_is_skipped_for_the_one_before(tmp_path, damage):
     make_checkpoint(tmp_path, 1)
     damage(make_checkpoint(tmp_path, 2))
+    assert newest_usable(tmp_path).step == 1
+
+
+def whole_state(root):
+    return {path.relative_to(root): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def corrupt(folder, dice):
+    """One random fault of a disk: a file cut, one bit of it turned, a file gone, the manifest gone."""
+    victim = dice.choice(sorted(folder.iterdir()))
+    content = bytearray(victim.read_bytes())
+    kind = dice.choice(["cut", "flip", "gone", "unsealed"])
+    if kind == "cut":
+        victim.write_bytes(content[: dice.randrange(len(content))])
+    elif kind == "flip":
+        content[dice.randrange(len(content))] ^= 1 << dice.randrange(8)
+        victim.write_bytes(content)
+    else:
+        (victim if kind == "gone" else folder / checkpoints.MANIFEST).unlink()
+
+
+@pytest.mark.parametrize("seed", range(100))
+def test_no_random_damage_is_loaded_or_crashes_and_the_one_before_is_used(tmp_path, seed):
+    make_checkpoint(tmp_path, 100)
+    folder = make_checkpoint(tmp_path, 200)
+    before = whole_state(folder)
+    corrupt(folder, random.Random(seed))
+    assert whole_state(folder) != before
+    survey = checkpoints.survey(tmp_path)
+    assert checkpoints.damaged(survey) == [200]
+    assert checkpoints.newest_usable(survey, "run").step == 100
+    assert checkpoints.drop_others(survey, checkpoints.newest_usable(survey, "run"), "run") == ["checkpoint-200"]
+
+
+def test_files_that_were_not_there_when_it_was_sealed_do_no_harm(tmp_path):
+    (make_checkpoint(tmp_path, 1) / ".DS_Store").write_bytes(b"x")
     assert newest_usable(tmp_path).step == 1
 
 

@@ -15,6 +15,8 @@ from tests.worker_client.training_factories import (
     token_rows,
 )
 from worker_client.errors import ChildExit
+from worker_client.spool import Spool
+from worker_client.training import checkpoints
 from worker_client.training.__main__ import main
 from worker_client.workspace import Workspace
 
@@ -54,6 +56,13 @@ def stop_at(monkeypatch):
 def attempt(folder, spec, number) -> tuple[int, Workspace]:
     workspace = make_workspace(folder, spec, number)
     return main([str(workspace.root)]), workspace
+
+
+def events_of(workspace):
+    spool = Spool(workspace.spool_path)
+    told = [(event["kind"], event["details"]) for event in spool.next_events()]
+    spool.close()
+    return told
 
 
 def checkpoints_of(spec):
@@ -113,6 +122,7 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_gives_the_same_weigh
     assert code == ChildExit.COMPLETED
     assert "checkpoint of step 9" in log_of(workspace)
     assert "checkpoint-13" in log_of(workspace)
+    assert events_of(workspace) == [("checkpoint_damaged", {"steps": "13"}), ("resumed", {"step": 9})]
     assert workspace.read_outcome().model_sha256 == reference.model_sha256
 
 
@@ -170,6 +180,50 @@ def test_checkpoints_by_the_clock_do_not_change_the_weights(tmp_path):
     often, workspace = whole_run(tmp_path / "often", save_every_minutes=1e-6)
     assert log_of(workspace).count("Checkpoint saved") == 27
     assert often.model_sha256 == reference.model_sha256
+
+
+@pytest.fixture
+def full_disk_at(monkeypatch):
+    """No room for the checkpoint of one step."""
+
+    def arrange(step):
+        seal = checkpoints.seal
+
+        def sealing(folder, fingerprint):
+            if folder.name == f"checkpoint-{step}":
+                raise OSError(28, "No space left on device")
+            seal(folder, fingerprint)
+
+        monkeypatch.setattr(checkpoints, "seal", sealing)
+
+    return arrange
+
+
+def test_a_checkpoint_by_the_clock_that_finds_no_room_does_not_stop_the_training(tmp_path, full_disk_at):
+    reference, _ = whole_run(tmp_path / "whole")
+    full_disk_at(4)
+    often, workspace = whole_run(tmp_path / "often", save_every_minutes=1e-6)
+    assert events_of(workspace) == [("checkpoint_failed", {"step": 4})]
+    assert "Checkpoint saved at step 4" not in log_of(workspace).splitlines()
+    assert log_of(workspace).count("Checkpoint saved") == 26
+    assert often.model_sha256 == reference.model_sha256
+
+
+def test_a_full_disk_at_the_end_of_an_epoch_fails_and_keeps_the_checkpoint_before(tmp_path, full_disk_at):
+    full_disk_at(18)
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    code, workspace = attempt(tmp_path, spec, 1)
+    assert (code, workspace.read_outcome().reason) == (ChildExit.DISK_FULL, "disk_full")
+    assert checkpoints_of(spec) == [9]
+
+
+def test_the_newest_checkpoint_is_told_with_the_progress(tmp_path, stop_at):
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    stop_at(13)
+    _, workspace = attempt(tmp_path, spec, 1)
+    spool = Spool(workspace.spool_path)
+    assert spool.progress()["checkpoint_step"] == 13
+    spool.close()
 
 
 def test_a_finished_model_is_replaced_whole_by_the_next_attempt(tmp_path):

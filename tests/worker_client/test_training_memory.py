@@ -1,0 +1,158 @@
+"""Where memory is short: the exact way down, the evaluation by itself, and what a person is told."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from transformers import BertConfig, BertForMaskedLM
+
+from tests.worker_client.training_factories import SIGNS, log_of, make_spec, make_workspace, text_rows
+from worker_client.errors import ChildExit, OutOfMemory
+from worker_client.formats import Record
+from worker_client.memory import Fit
+from worker_client.protocol import FakeMemory, Outcome
+from worker_client.spool import Spool
+from worker_client.training.__main__ import main
+from worker_client.training.base_models import _tiny_tokenizer
+from worker_client.training.memory import Memory
+from worker_client.training.tasks import task_for
+
+ROWS = text_rows(80)  # 64 to train: with a batch of 64 an epoch is one step
+LIKE = {"batch_size": 64, "epochs": 3, "early_stopping_patience": 0}
+
+
+def climb_down(folder, spec, limit):
+    """The ladder as the parent climbs it, with the child in this process. Returns outcomes, the last is the end."""
+    fit, outcomes = Fit(), []
+    while fit is not None:
+        fitted = replace(fit.applied_to(spec), fake_memory=limit)
+        workspace = make_workspace(folder, fitted)
+        main([str(workspace.root)])
+        outcomes.append(workspace.read_outcome())
+        fit = fit.after(outcomes[-1], fitted)
+    return outcomes, workspace
+
+
+def events_of(workspace, kind):
+    spool = Spool(workspace.spool_path)
+    told = [event["details"] for event in spool.next_events() if event["kind"] == kind]
+    spool.close()
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fits", [32, 16, 8, 4, 2, 1])
+def test_memory_that_runs_out_at_the_second_step_leads_down_to_what_fits(tmp_path, fits):
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    outcomes, workspace = climb_down(tmp_path, spec, FakeMemory(rows=fits, from_step=2))
+    tried = [outcome.memory["device_batch_size"] for outcome in outcomes[:-1]]
+    assert tried == [size for size in (64, 32, 16, 8, 4, 2, 1) if size > fits]
+    described = outcomes[-1].environment
+    assert (described["device_batch_size"], described["gradient_accumulation"]) == (fits, 64 // fits)
+    assert [told["step"] for told in events_of(workspace, "resumed")] == [1] * len(tried)
+
+
+@pytest.mark.slow
+def test_below_one_row_only_gradient_checkpointing_is_left(tmp_path):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={**LIKE, "batch_size": 2, "epochs": 1})
+    outcomes, _ = climb_down(tmp_path, spec, FakeMemory(rows=0.5))
+    assert [outcome.memory.get("device_batch_size") for outcome in outcomes] == [2, 1, None]
+    assert outcomes[-1].status == "completed"
+    assert outcomes[-1].environment["gradient_checkpointing"] is True
+
+
+@pytest.mark.slow
+def test_what_never_fits_fails_with_numbers_and_advice(tmp_path):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={**LIKE, "batch_size": 2, "epochs": 1})
+    outcomes, _ = climb_down(tmp_path, spec, FakeMemory(rows=0))
+    assert len(outcomes) == 3
+    assert outcomes[-1].reason == "out_of_memory"
+    message = outcomes[-1].message
+    assert "1 row of up to 32 sub-tokens at once in the training, with gradient checkpointing" in message
+    assert "Lower max_length (16 instead of 32 halves what a row takes), or take a smaller base model." in message
+
+
+@pytest.mark.slow
+def test_an_evaluation_that_does_not_fit_halves_its_own_batch_and_nothing_else(tmp_path):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={**LIKE, "batch_size": 8, "epochs": 1})
+    whole = make_workspace(tmp_path / "whole", replace(spec, checkpoints_dir=str(tmp_path / "whole/checkpoints")))
+    assert main([str(whole.root)]) == ChildExit.COMPLETED
+    workspace = make_workspace(tmp_path, replace(spec, fake_memory=FakeMemory(eval_rows=4)))
+    assert main([str(workspace.root)]) == ChildExit.COMPLETED
+    assert events_of(workspace, "eval_batch_halved") == [{"from": 16, "to": 8}, {"from": 8, "to": 4}]
+    ours, theirs = workspace.read_outcome(), whole.read_outcome()
+    assert ours.environment["device_batch_size"] == 8
+    assert ours.environment["eval_batch_size"] == 4
+    assert ours.metrics == pytest.approx(theirs.metrics, abs=1e-5)
+    assert Fit.read(workspace.memory_path) == Fit(eval_batch_size=4)
+
+
+@pytest.mark.slow
+def test_an_evaluation_of_one_row_that_does_not_fit_says_so_and_is_not_tried_with_a_smaller_training_batch(tmp_path):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={**LIKE, "batch_size": 2, "epochs": 1})
+    outcomes, workspace = climb_down(tmp_path, spec, FakeMemory(eval_rows=0))
+    assert len(outcomes) == 1
+    assert outcomes[0].memory["during"] == "evaluation"
+    assert "1 row of up to 32 sub-tokens at once in the evaluation." in outcomes[0].message
+    assert "Out of memory in the evaluation" in log_of(workspace)
+
+
+@pytest.mark.slow
+def test_without_dropout_the_loss_of_each_step_is_that_of_the_whole_batch(tmp_path, monkeypatch):
+    from worker_client.training import callbacks
+
+    monkeypatch.setattr(callbacks, "LOSS_LINE_EVERY_S", 0.0)  # a loss at every step
+    losses: dict[str, list[float]] = {"whole": [], "split": []}
+    on_log = callbacks.Telemetry.on_log
+
+    def listen(self, args, state, control, logs, **kwargs):
+        if "loss" in logs:
+            losses[current].append(logs["loss"])
+        return on_log(self, args, state, control, logs, **kwargs)
+
+    monkeypatch.setattr(callbacks.Telemetry, "on_log", listen)
+    rows = text_rows(200)  # 160 to train: steps of 64, 64 and 32 rows
+    for current, limit in (("whole", FakeMemory()), ("split", FakeMemory(rows=16))):
+        folder = tmp_path / current
+        spec = make_spec(folder, rows, hyperparameters=LIKE, base_model="org/calm", base_model_dir=calm(folder, rows))
+        outcomes, _ = climb_down(folder, spec, limit)
+        assert outcomes[-1].status == "completed", outcomes[-1].traceback
+    assert len(losses["whole"]) == 9
+    assert losses["split"] == pytest.approx(losses["whole"], abs=1e-4)
+
+
+def calm(folder, rows) -> str:
+    """A base model without dropout, whose masks would differ with the split of a batch."""
+    torch.manual_seed(1)
+    records = [Record(at, text=text, label=label) for at, (text, label) in enumerate(rows, start=2)]
+    tokenizer = _tiny_tokenizer(task_for("text_classification", list(SIGNS)), records)
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **small, **off)).save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    return str(folder / "base")
+
+
+def test_a_model_that_does_not_fit_by_itself_is_told_with_its_size(tmp_path):
+    memory = Memory(
+        model=torch.nn.Linear(1_000, 10_000),
+        device="cpu",
+        max_length=512,
+        recomputes=False,
+        note=lambda *_, **__: None,
+        path=tmp_path / "memory.json",
+    )
+    failure = memory.failure("loading")
+    assert isinstance(failure, OutOfMemory)
+    assert "10 million parameters takes about 0.2 GB before the first row" in failure.message
+    assert Fit().after(Outcome("failed", reason=failure.reason, memory=failure.facts), None) is None
+
+
+def test_what_fitted_is_read_back_and_anything_else_is_nothing(tmp_path):
+    path = tmp_path / "memory.json"
+    fit = Fit(device_batch_size=4, eval_batch_size=2, gradient_checkpointing=True)
+    fit.write(path)
+    assert Fit.read(path) == fit
+    for damage in ("", "[]", '{"device_batch": 3}', "\x00"):
+        path.write_text(damage)
+        assert Fit.read(path) == Fit()
