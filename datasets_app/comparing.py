@@ -8,10 +8,12 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from worker_client.formats import Limits, Record, SheetRequest
+from worker_client.formats.judge import items_of
 from worker_client.formats.records import reading
 
 ROWS_NAMED = 100
@@ -58,7 +60,7 @@ def compare_sheets(old: Side, new: Side, limits: Limits) -> dict[str, Any]:
 def _rows(side: Side, limits: Limits) -> Iterator[tuple[int, int, int]]:
     """Row number, text and outcome (label or tags) of each good row, the last two hashed."""
     path, request, repair_bio = side
-    with reading(path, request, repair_bio=repair_bio, limits=limits) as (_sheet, records):
-        for item in records:
+    with reading(path, request, repair_bio=repair_bio, limits=limits) as (_sheet, batches):
+        for item in chain.from_iterable(map(items_of, batches)):
             if isinstance(item, Record):
                 yield item.row, hash(item.text or " ".join(item.tokens)), hash(item.label or item.tags)

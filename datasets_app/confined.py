@@ -22,6 +22,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # The server answers the workers first; a quarter of a processor is left where another program takes all it gets, such
 # as a training on the same machine, so that a million rows still end within the wall limit.
 NICENESS = 5
+# numpy's algebra would start a thread per core, each with 30 MiB of address space; nothing here multiplies matrices.
+ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1"}
 
 Job = Callable[[dict[str, Any], Limits], dict[str, Any]]
 
@@ -55,12 +57,18 @@ def ask(
     Raises SheetRefused, too_large also when the child hit one of its limits; CheckingFailed when the machine and not
     the file is at fault.
     """
-    # -E and -S: nothing of the caller's environment and no site packages, for a quick start that is always the same.
+    # -E and -S: none of the caller's Python settings, no site packages, for a quick start that is always the same.
     command = [sys.executable, "-E", *([] if sees_packages else ["-S"]), "-m", module]
     sent = json.dumps({**order, "limits": asdict(limits), "child": asdict(child)})
     try:
         done = subprocess.run(
-            command, input=sent, capture_output=True, encoding="utf-8", timeout=child.wall_s, cwd=ROOT
+            command,
+            input=sent,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=child.wall_s,
+            cwd=ROOT,
+            env={**os.environ, **ONE_THREAD},
         )
     except subprocess.TimeoutExpired as error:
         raise _too_costly("seconds", child.wall_s) from error

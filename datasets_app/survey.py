@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, compress
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
-from datasets_app.preview import SplitPlan, preview_of
+import numpy as np
+from numpy.typing import NDArray
+
+from datasets_app.preview import preview_of
+from datasets_app.report import ReportedWarning, SplitPlan
 from worker_client.formats import TOKEN_CLASSIFICATION, Record, Sheet
+from worker_client.formats.batch import Batch, batches_of
 from worker_client.formats.columns import fold
 from worker_client.formats.faces import NUMBER
-from worker_client.formats.identifiers import NOTHING, Identifiers, find_identifiers
-from worker_client.formats.joins import Joins, text_of
+from worker_client.formats.judge import Judged, Usual
 from worker_client.formats.split import SplitRows
 
 MAX_ROWS = 1_000
@@ -29,22 +32,8 @@ MAX_LENGTH = 256  # the default max_length of a run
 # A Portuguese word costs BERTimbau about one and a half pieces, punctuation included; only the tokenizer knows exactly.
 PIECES_PER_WORD = 1.5
 SPECIAL_PIECES = 2
-NEITHER_BLANK_NOR_DIGIT = bytes(set(range(256)) - set(b" \n0123456789"))
 LENGTH_STEPS = (128, 256, 512)
 LONG_WORDS = int((MAX_LENGTH - SPECIAL_PIECES) / PIECES_PER_WORD)
-
-
-@dataclass(frozen=True)
-class ReportedWarning:
-    """Something a person should look at; it refuses nothing.
-
-    count: the true count, of params["unit"] (rows, tags, cells, columns or classes). rows: the first 1,000, in order.
-    """
-
-    code: str
-    count: int
-    rows: list[int] = field(default_factory=list)
-    params: dict[str, Any] = field(default_factory=dict)
 
 
 class Survey:
@@ -53,9 +42,9 @@ class Survey:
     def __init__(self, sheet: Sheet, plan: SplitPlan | None) -> None:
         self._sheet = sheet
         self._of_tokens = sheet.task_type == TOKEN_CLASSIFICATION
-        self._rows, self._outcomes = array("I"), array("q")
-        self._joins = Joins()
-        self._split_rows = SplitRows(self._joins) if plan else None
+        self._rows, self._outcomes = array("q"), bytearray()
+        self._split_rows = SplitRows()
+        self._joins = self._split_rows.joins
         self._plan = plan
         self._identifiers = {name: _Noted() for name in ("cnj", "cpf", "oab")}
         self._class_rows: defaultdict[str, list[int]] = defaultdict(list)
@@ -73,39 +62,28 @@ class Survey:
     def num_rows(self) -> int:
         return len(self._rows)
 
-    def add(self, records: Sequence[Record]) -> None:
-        """Take a batch of rows in, in sheet order. Whole batches, because a million single calls take seconds."""
-        texts = list(map(text_of, records))
-        looked = list(map(_look_at, texts))
-        if self._of_tokens:
-            words = [len(record.tokens) for record in records]
-            self._outcomes.extend(hash(record.tags) for record in records)
-            classes = [self._types(record) for record in records]
-        else:
-            words = [blanks for blanks, _ in looked]
-            self._outcomes.extend(hash(record.label) for record in records)
-            classes = [(record.label,) for record in records]
-        self._rows.extend(record.row for record in records)
-        found = [identifiers for _, identifiers in looked]
-        self._joins.add(records, texts, found)
-        if self._split_rows is not None:
-            self._split_rows.add(records)
-        self._note_identifiers(records, found)
-        self._characters.update(map(len, texts))
-        self._words.update(words)
-        self._note_classes(records, classes)
-        for record, count in zip(records, words, strict=True):
-            if count > LONG_WORDS:
-                self._long.add(record.row)
+    def add(self, judged: Usual | Judged) -> None:
+        """Take the good rows in, in sheet order."""
+        for batch in batches_of(judged):
+            self._add(batch)
+
+    def _add(self, batch: Batch) -> None:
+        words = batch.words()
+        self._rows.extend(batch.rows)
+        self._outcomes += batch.outcomes.tobytes()
+        self._split_rows.add(batch)
+        self._characters.update(map(len, batch.texts))
+        self._words.update(words.tolist())
+        self._note_classes(batch)
+        for place in np.flatnonzero(words > LONG_WORDS).tolist():
+            self._long.add(batch.rows[place])
+        for place, found in batch.identifiers:
+            for name, count in (("cnj", len(found.cnj)), ("cpf", found.cpf), ("oab", found.oab)):
+                if count:
+                    self._identifiers[name].add(batch.rows[place], count)
+        for record in batch.records:
             if record.repaired or record.dates or record.formulas or record.group or record.split:
                 self._add_rare_facts(record)
-
-    def _note_identifiers(self, records: Sequence[Record], found: Sequence[Identifiers]) -> None:
-        held = [each is not NOTHING for each in found]
-        for record, each in zip(compress(records, held), compress(found, held), strict=True):
-            for name, count in (("cnj", len(each.cnj)), ("cpf", each.cpf), ("oab", each.oab)):
-                if count:
-                    self._identifiers[name].add(record.row, count)
 
     def _types(self, record: Record) -> tuple[str, ...]:
         self.tags.update(record.tags)
@@ -113,18 +91,18 @@ class Survey:
         self._plain_rows += not types
         return tuple(types)
 
-    def _note_classes(self, records: Sequence[Record], classes: Sequence[tuple[str, ...]]) -> None:
-        self.class_counts.update(chain.from_iterable(classes))
+    def _note_classes(self, batch: Batch) -> None:
+        rows, names = batch.rows, batch.labels
+        if batch.of_tokens:
+            types = [self._types(record) for record in batch.records]
+            rows = [row for row, found in zip(rows, types, strict=True) for _ in found]
+            names = list(chain.from_iterable(types))
+        self.class_counts.update(names)
         # Of a class whose list is full nothing is to be done: after the first rows that is nearly every class.
-        open_rows = {
-            name: rows for name in set(chain.from_iterable(classes)) if len(rows := self._class_rows[name]) < MAX_ROWS
-        }
-        if not open_rows:
-            return
-        for record, names in zip(records, classes, strict=True):
-            for name in names:
-                if name in open_rows and len(open_rows[name]) < MAX_ROWS:
-                    open_rows[name].append(record.row)
+        open_rows = {name: noted for name in set(names) if len(noted := self._class_rows[name]) < MAX_ROWS}
+        for row, name in zip(rows, names, strict=True) if open_rows else ():
+            if name in open_rows and len(open_rows[name]) < MAX_ROWS:
+                open_rows[name].append(row)
 
     def _add_rare_facts(self, record: Record) -> None:
         facts = {"repaired_bio": record.repaired, "date_label": record.dates, "formula_cells": record.formulas}
@@ -188,23 +166,22 @@ class Survey:
 
     def _repeats(self) -> list[ReportedWarning]:
         """Rows after the first of their text; all rows of texts with two outcomes; rows that only look different."""
-        duplicate, near, contradictory = _Noted(), _Noted(), _Noted()
         self._joins.likeness.settle()
         first, family = self._joins.likeness.first, self._joins.likeness.family
-        torn = {one for i, one in enumerate(first) if self._outcomes[i] != self._outcomes[one]}
-        for i, row in enumerate(self._rows):
-            if first[i] != i:
-                duplicate.add(row)
-            if first[i] != family[i]:
-                near.add(row)
-            if first[i] in torn:
-                contradictory.add(row)
-        self._distinct = len(first) - duplicate.count
+        outcomes = np.frombuffer(self._outcomes, np.uint64)
+        torn = np.zeros(len(first), bool)
+        torn[first[outcomes != outcomes[first]]] = True
+        repeated = first != np.arange(len(first))
+        self._distinct = int((~repeated).sum())
         return [
-            duplicate.warning("duplicate_text", "rows"),
-            contradictory.warning("contradictory_labels", "rows", texts=len(torn)),
-            near.warning("near_duplicate", "rows"),
+            self._of_rows("duplicate_text", repeated),
+            self._of_rows("contradictory_labels", torn[first], texts=int(torn.sum())),
+            self._of_rows("near_duplicate", first != family),
         ]
+
+    def _of_rows(self, code: str, chosen: NDArray[np.bool_], **params: Any) -> ReportedWarning:
+        rows = np.frombuffer(self._rows, np.int64)[chosen]
+        return ReportedWarning(code, len(rows), rows[:MAX_ROWS].tolist(), {"unit": "rows", **params})
 
     def _long_text(self) -> ReportedWarning:
         share = round(self._long.count / max(self.num_rows, 1), 4)
@@ -219,10 +196,9 @@ class Survey:
 
     def _shared_cases(self) -> ReportedWarning:
         """Rows that share a case number where no column names groups: a random split would put a case on both sides."""
-        shared, noted = self._joins.shared_cases(), _Noted()
-        for place in shared:
-            noted.add(self._rows[place])
-        return noted.warning("shared_case", "rows")
+        shared = np.zeros(self.num_rows, bool)
+        shared[self._joins.shared_cases()] = True
+        return self._of_rows("shared_case", shared)
 
     def _about_the_sheet(self) -> list[ReportedWarning]:
         hidden, header = self._sheet.hidden_sheets, self._sheet.header_row
@@ -261,7 +237,7 @@ class Survey:
             told["tokens_outside"] = self.tags["O"]
             told["rows_without_entity"] = self._plain_rows
             told["entity_rows"] = {name: self.class_counts[name] for name in by_size}
-        if self._split_rows is not None and self._plan is not None:
+        if self._plan is not None:
             told["split"] = preview_of(self._split_rows, self._plan)
         return told
 
@@ -294,14 +270,6 @@ class _Noted:
 
     def warning(self, code: str, unit: str, **params: Any) -> ReportedWarning:
         return ReportedWarning(code, self.count, self.rows, {"unit": unit, **params})
-
-
-def _look_at(text: str) -> tuple[int, Identifiers]:
-    """The words, one more than the blanks, and the identifiers: both from what one pass over the bytes leaves."""
-    left = text.encode("latin-1", "replace").translate(None, NEITHER_BLANK_NOR_DIGIT)
-    blanks = left.count(b" ") + left.count(b"\n")
-    digits = len(left) - blanks
-    return blanks + 1, find_identifiers(text, digits) if digits else NOTHING
 
 
 def _distribution(counts: Counter[int]) -> dict[str, float]:

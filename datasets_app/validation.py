@@ -6,65 +6,22 @@ child process does it for every upload.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from datasets_app.preview import DEFAULT_PLAN, SplitPlan
-from datasets_app.survey import ReportedWarning, Survey
-from worker_client.formats import TEXT_CLASSIFICATION, Limits, Record, RowFault, Sheet, SheetRefused, SheetRequest
+from datasets_app.report import DEFAULT_PLAN, DatasetReport, ReportedError, SplitPlan
+from worker_client.formats import TEXT_CLASSIFICATION, Limits, RowFault, Sheet, SheetRefused, SheetRequest
 from worker_client.formats.cells import column_letters
+from worker_client.formats.judge import faults_of
 from worker_client.formats.records import DEFAULT_LIMITS, merged_ranges, no_rows, reading
 
-__all__ = ["MAX_ERRORS", "DatasetReport", "ReportedError", "ReportedWarning", "check_sheet"]
+if TYPE_CHECKING:
+    from datasets_app.survey import Survey
+
+__all__ = ["MAX_ERRORS", "DatasetReport", "ReportedError", "check_sheet"]
 
 MAX_ERRORS = 1_000
-BATCH_ROWS = 1_000
 MAX_MERGED_ROWS = 1_000  # of one merged range
-
-
-@dataclass(frozen=True)
-class ReportedError:
-    """One fault of one cell, as RowFault, with its sheet. column: Excel's letters."""
-
-    sheet: str
-    row: int
-    column: str
-    code: str
-    params: dict[str, Any]
-    value: str
-
-
-@dataclass(frozen=True)
-class DatasetReport:
-    """The whole judgement of one sheet; valid means that nothing but warnings was found.
-
-    num_rows: rows that passed. columns: role -> header. labels: {name, count} of each class (rows) or tag (tokens).
-    errors: the first 1,000 in sheet order; error_count: all. quality: as Survey.quality.
-    """
-
-    valid: bool
-    task_type: str
-    sheet: str
-    columns: dict[str, str]
-    num_rows: int
-    labels: list[dict[str, Any]]
-    error_count: int
-    errors: list[ReportedError]
-    warnings: list[ReportedWarning]
-    quality: dict[str, Any]
-
-    def to_json(self) -> dict[str, Any]:
-        """JSON types only; from_json gives an equal report back."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> DatasetReport:
-        errors = [ReportedError(**error) for error in data["errors"]]
-        warnings = [ReportedWarning(**warning) for warning in data["warnings"]]
-        return cls(**{**data, "errors": errors, "warnings": warnings})
 
 
 def check_sheet(
@@ -82,11 +39,13 @@ def check_sheet(
     """
     errors: list[ReportedError] = []
     error_count = 0
-    with reading(path, request, repair_bio=repair_bio, limits=limits) as (sheet, records):
+    with reading(path, request, repair_bio=repair_bio, limits=limits) as (sheet, batches):
+        from datasets_app.survey import Survey  # loads numpy, which no refused file needs and no process but the child
+
         survey = Survey(sheet, plan)
-        while batch := list(islice(records, BATCH_ROWS)):
-            survey.add([item for item in batch if isinstance(item, Record)])
-            faults = [item for item in batch if isinstance(item, RowFault)]
+        for batch in batches:
+            survey.add(batch)
+            faults = faults_of(batch)
             error_count += len(faults)
             errors += [_reported(sheet, fault) for fault in faults[: MAX_ERRORS - len(errors)]]
     _note_merged(path, sheet, errors, limits)

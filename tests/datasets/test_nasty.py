@@ -68,7 +68,7 @@ MAX_GROWTH_MIB, MAX_CPU_S = 150, 2
 def cost(*arguments: str) -> tuple[float, float]:
     """The highest resident size in MiB and the processor seconds of a child that judges a file, or does nothing."""
     # A child inherits the peak of the process that forks it: a small one in between keeps pytest's out of it.
-    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-E", "-S", "-c", MEASURED, *arguments]
+    command = ["/bin/sh", "-c", '"$@"; exit $?', "sh", sys.executable, "-E", "-c", MEASURED, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT, timeout=60)
     peak, seconds = map(float, done.stdout.split())
     return peak, seconds

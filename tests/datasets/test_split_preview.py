@@ -6,12 +6,15 @@ from typing import Any
 
 import pytest
 
-from datasets_app.preview import SplitPlan, preview_file, random_sides, split_preview
+from datasets_app.preview import preview_of, random_sides
+from datasets_app.report import SplitPlan
 from datasets_app.validation import check_sheet
 from tests.sheet_factories import write_sheet
 from tests.worker_client.test_formats_identifiers import cnj, cpf, dotted
 from tests.worker_client.test_formats_likeness import random_texts
-from worker_client.formats import Record, SheetRequest, split_rows
+from worker_client.formats import Record, SheetRequest, read_records
+from worker_client.formats.batch import batches_of
+from worker_client.formats.split import SplitRows, split_rows
 
 TEXTS = random_texts(400, words=14)
 
@@ -25,6 +28,13 @@ def rows_of(count: int, per_case: int = 1) -> list[Record]:
         Record(n, text=f"{body(n)} autos {cnj(n // per_case)}" if per_case > 1 else body(n), label="ab"[n % 2])
         for n in range(count)
     ]
+
+
+def split_preview(records: list[Record], plan: SplitPlan) -> dict[str, Any]:
+    rows = SplitRows()
+    for batch in batches_of(records):
+        rows.add(batch)
+    return preview_of(rows, plan)
 
 
 def test_the_preview_is_the_split_that_the_worker_uses() -> None:
@@ -104,7 +114,8 @@ def test_the_report_holds_the_preview_of_the_defaults(tmp_path: Path) -> None:
     path = sheet(tmp_path, [(r.text, r.label) for r in rows_of(40, per_case=4)])
     stored = check_sheet(path, SheetRequest()).quality["split"]
     assert (stored["train_share"], stored["seed"], stored["groups"]) == (0.8, 42, 10)
-    assert stored == preview_file(path, SheetRequest(), SplitPlan())
+    records = [*read_records(path, task_type="text_classification", sheet=None, columns={})]
+    assert stored == split_preview(records, SplitPlan())
 
 
 def test_identifiers_are_counted_and_never_told(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from datasets_app.validation import DatasetReport, ReportedWarning, check_sheet
+from datasets_app.report import DatasetReport, ReportedWarning
+from datasets_app.validation import check_sheet
 from tests.sheet_factories import text_sheet, token_sheet, write_sheet
 from worker_client.formats import SheetRefused, SheetRequest
 

@@ -1,7 +1,10 @@
-"""Reading training sheets (.xlsx): bounded, streaming, the same for server and worker. Standard library only."""
+"""Reading training sheets (.xlsx): bounded, streaming, the same for server and worker.
+
+The reader is of the standard library only. What weighs whole columns (`split`, `joins`, `likeness`) needs numpy; it is
+imported by itself, where it is needed.
+"""
 
 from worker_client.formats.records import open_sheet, read_records
-from worker_client.formats.split import Split, split_rows
 from worker_client.formats.terms import (
     TASK_TYPES,
     TEXT_CLASSIFICATION,
@@ -24,8 +27,6 @@ __all__ = [
     "Sheet",
     "SheetRefused",
     "SheetRequest",
-    "Split",
     "open_sheet",
     "read_records",
-    "split_rows",
 ]

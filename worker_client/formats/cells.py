@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from operator import lt
 from typing import NamedTuple
 
 from worker_client.formats.container import corrupt, too_large
 from worker_client.formats.faces import GENERAL, Face, show
-from worker_client.formats.terms import Limits
+from worker_client.formats.terms import Limits, SheetRefused
 
 LAST_COLUMN = 16_384  # XFD
 LAST_ROW = 1_048_576
@@ -26,6 +27,31 @@ class OddCell(NamedTuple):
 # Plain text and numbers are str; most cells are, and a million of them must stay cheap.
 Cell = str | OddCell
 Row = tuple[int, dict[int, Cell]]  # number in the sheet, column (1 = A) -> cell; empty cells are left out
+
+
+class Stretch(NamedTuple):
+    """Successive rows that have plain texts in the same columns. texts: column -> the text of each row."""
+
+    numbers: list[int]
+    texts: dict[int, Sequence[str]]
+
+    def rows(self) -> Iterator[Row]:
+        for number, *texts in zip(self.numbers, *self.texts.values(), strict=True):
+            yield number, dict(zip(self.texts, texts, strict=True))
+
+
+Rows = Stretch | list[Row]
+
+
+def rows_of(found: Rows) -> Iterable[Row]:
+    return found.rows() if isinstance(found, Stretch) else found
+
+
+def rows_from(found: Rows, place: int) -> Rows:
+    """Those from a place on."""
+    if not isinstance(found, Stretch):
+        return found[place:]
+    return Stretch(found.numbers[place:], {column: texts[place:] for column, texts in found.texts.items()})
 
 
 class CellMaker:
@@ -87,9 +113,14 @@ class Grid:
         self.cells = 0
         self._limits = limits
 
+    def enter_rows(self, rows: Sequence[int]) -> None:
+        if not all(map(lt, (self.row, *rows), rows)) or rows[-1] > LAST_ROW:
+            raise _out_of_order()
+        self.row = rows[-1]
+
     def enter_row(self, row: int) -> int:
         if not self.row < row <= LAST_ROW:
-            raise corrupt("its rows are out of order or beyond Excel's last row")
+            raise _out_of_order()
         self.row = row
         return row
 
@@ -97,6 +128,10 @@ class Grid:
         self.cells += count
         if self.cells > self._limits.max_cells:
             raise too_large("cells", self._limits.max_cells)
+
+
+def _out_of_order() -> SheetRefused:
+    return corrupt("its rows are out of order or beyond Excel's last row")
 
 
 class _Columns(dict[str, int]):

@@ -7,13 +7,17 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
 from typing import BinaryIO
 
 from worker_client.formats.terms import Limits, SheetRefused
 
 OLE2 = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 ZIP = b"PK\x03\x04"
-CHUNK = 1 << 18
+CHUNK = 1 << 20
+READ_BYTES = 1 << 18
+LARGE_BYTES = 1 << 22
 FLAG_ENCRYPTED = 0x1
 HEADER = 30  # bytes of a zip local header before the name
 
@@ -40,6 +44,7 @@ class Package:
 
     def __init__(self, stream: BinaryIO, limits: Limits) -> None:
         self._stream = stream
+        self._stream_lock = Lock()
         self._limits = limits
         self._spent: dict[str, int] = {}
         _check_first_bytes(stream, limits)
@@ -53,14 +58,29 @@ class Package:
         """A small part as a whole."""
         cap = self._limits.max_part_bytes
         data = bytearray()
-        for chunk in self.chunks(name):
+        for chunk in self._chunks(name):
             data += chunk
             if len(data) > cap:
                 raise too_large(f"bytes of {name}", cap)
         return bytes(data)
 
     def chunks(self, name: str) -> Iterator[bytes]:
-        """The inflated bytes of a part, CHUNK at most at a time, counted as they appear, CRC checked at the end."""
+        """The inflated bytes of a part, CHUNK at most at a time, counted as they appear, CRC checked at the end.
+
+        Of a large part a second thread inflates each while the one before is read: zlib needs no interpreter.
+        """
+        chunks = self._chunks(name)
+        info = self._parts.get(name.lower())
+        if info is None or info.file_size < LARGE_BYTES:
+            yield from chunks
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            coming = ahead.submit(next, chunks, b"")
+            while chunk := coming.result():
+                coming = ahead.submit(next, chunks, b"")
+                yield chunk
+
+    def _chunks(self, name: str) -> Iterator[bytes]:
         info = self._parts.get(name.lower())
         if info is None:
             raise corrupt(f"the part {name} is missing")
@@ -105,17 +125,19 @@ class Package:
 
     def _raw(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
         stream = self._stream
-        stream.seek(info.header_offset)
-        head = stream.read(HEADER)
+        with self._stream_lock:
+            stream.seek(info.header_offset)
+            head = stream.read(HEADER)
         if len(head) != HEADER or head[:4] != ZIP:
             raise corrupt(f"no entry where the directory says {info.filename} is")
         name_length, extra_length = struct.unpack("<HH", head[26:30])
         at = info.header_offset + HEADER + name_length + extra_length
         left = info.compress_size
         while left:
-            # Another part may be read in between: the position is ours only until the next yield.
-            stream.seek(at)
-            data = stream.read(min(65536, left))
+            # Another part may be read in between: the position is ours only within the lock.
+            with self._stream_lock:
+                stream.seek(at)
+                data = stream.read(min(READ_BYTES, left))
             if not data:
                 raise corrupt(f"{info.filename} ends too early")
             at += len(data)

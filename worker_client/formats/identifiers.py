@@ -6,7 +6,6 @@ import re
 from typing import NamedTuple
 
 CNJ_DIGITS, CPF_DIGITS, OAB_DIGITS = 20, 11, 3
-NOT_DIGITS = bytes(code for code in range(256) if not 48 <= code <= 57)
 # Any dash, because word processors turn the hyphen into others; U+0096 is the dash of a badly decoded Windows text.
 DASHES = "\u2010-\u2015\u2212\u0096-"
 DASH = f"[{DASHES}]"
@@ -33,28 +32,14 @@ class Identifiers(NamedTuple):
     oab: int
 
 
-NOTHING = Identifiers((), 0, 0)
-
-
-def find_identifiers(text: str, digits: int | None = None) -> Identifiers:
+def find_identifiers(text: str, digits: int = CNJ_DIGITS) -> Identifiers:
     """Case numbers and CPFs whose check digits are right, and registrations at the bar, each as often as it is there.
 
-    digits: at most so many are in the text, where that is known. Most texts hold too few for any identifier.
+    digits: how many are in the text, where that is known: most texts hold too few for a long number.
     """
-    if digits is None:
-        digits = _count_digits(text)
-    if digits < OAB_DIGITS:
-        return NOTHING
     oab = sum(1 for _ in OAB.finditer(text)) if "OAB" in text or "oab" in text else 0
-    if digits < CPF_DIGITS:
-        return Identifiers((), 0, oab) if oab else NOTHING
-    runs = RUN.findall(text)
+    runs = RUN.findall(text) if digits >= CPF_DIGITS else []
     return Identifiers(_cnj(runs), sum(is_cpf(_digits(found)) for run in runs for found in CPF.findall(run)), oab)
-
-
-def cnj_numbers(text: str) -> tuple[str, ...]:
-    """The verified case numbers of a text as 20 digits each, in order, repeats included."""
-    return _cnj(RUN.findall(text)) if _count_digits(text) >= CNJ_DIGITS else ()
 
 
 def _cnj(runs: list[str]) -> tuple[str, ...]:
@@ -82,10 +67,6 @@ def is_cpf(number: str) -> bool:
     return len(set(digits)) > 1 and all(
         sum((length + 1 - i) * digits[i] for i in range(length)) * 10 % 11 % 10 == digits[length] for length in (9, 10)
     )
-
-
-def _count_digits(text: str) -> int:
-    return len(text.encode("latin-1", "replace").translate(None, NOT_DIGITS))
 
 
 def _digits(found: str) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from collections import Counter
-from collections.abc import Sequence
-from itertools import compress
+from functools import cached_property
 
-from worker_client.formats.identifiers import Identifiers, cnj_numbers
-from worker_client.formats.likeness import Likeness, Union
-from worker_client.formats.terms import Record
+import numpy as np
+from numpy.typing import NDArray
+
+from worker_client.formats.batch import Batch, Rows
+from worker_client.formats.likeness import Likeness, Pairs, first_of, joined
 
 # A family of near-duplicates may hold this many rows, or this share of all, and is kept on one side; a larger one is
 # a template ("Intimação do réu, prazo de 5 dias") that no split could keep whole and still test what it trains.
@@ -21,70 +21,74 @@ class Joins:
 
     def __init__(self) -> None:
         self.likeness = Likeness()
-        self._groups = array("q")  # hash of each row's group, 0 for none
-        self._case_rows, self._cases = array("I"), array("q")  # one entry per case number in a text
-        self.large_families = 0
-        self.large_rows = 0
+        self._rows = 0
+        self._group_rows, self._groups = array("q"), array("q")  # one entry per row that names its group
+        self._case_rows, self._cases = array("q"), array("q")  # one entry per case number in a text
 
-    def add(
-        self, records: Sequence[Record], texts: Sequence[str] = (), found: Sequence[Identifiers] | None = None
-    ) -> None:
-        """texts: text_of each record, and found: what they hold, where that is known already."""
-        texts = texts or [text_of(record) for record in records]
-        numbers = [each.cnj for each in found] if found is not None else [cnj_numbers(text) for text in texts]
-        start = len(self._groups)
-        self.likeness.add(texts)
-        self._groups.extend(hash(record.group) if record.group else 0 for record in records)
-        for row, cases in compress(enumerate(numbers, start=start), numbers):
-            self._case_rows.extend([row] * len(cases))
-            self._cases.extend(map(hash, cases))
+    def add(self, batch: Batch) -> None:
+        self.likeness.add(batch)
+        for row, record in enumerate(batch.records, start=self._rows):
+            if record.group:
+                self._group_rows.append(row)
+                self._groups.append(hash(record.group))
+        for place, found in batch.identifiers:
+            self._case_rows.extend([self._rows + place] * len(found.cnj))
+            self._cases.extend(map(hash, found.cnj))
+        self._rows += len(batch.rows)
 
     @property
     def basis(self) -> str:
         """What names a group: `group` (the column), `cnj` (case numbers in the texts), or `` where nothing does."""
-        if any(self._groups):
+        if self._groups:
             return "group"
         return "cnj" if self._cases else ""
 
-    def groups(self) -> tuple[array[int], array[int]]:
-        """(row, group) pairs as two columns; a row that names several cases is there several times."""
-        if self.basis != "group":
-            return self._case_rows, self._cases
-        rows = array("I", compress(range(len(self._groups)), self._groups))
-        return rows, array("q", compress(self._groups, self._groups))
+    @cached_property
+    def groups(self) -> Pairs:
+        """(row, group) pairs as two columns, groups numbered; a row that names several cases is there several times."""
+        rows, groups = (self._group_rows, self._groups) if self._groups else (self._case_rows, self._cases)
+        return np.array(rows, np.int64), np.unique(np.array(groups, np.int64), return_inverse=True)[1]
 
-    def shared_cases(self) -> list[int]:
+    def shared_cases(self) -> Rows:
         """The rows, in order, that name a case which another row names too; none where a column names groups."""
         if self.basis != "cnj":
-            return []
-        named = set(zip(self._case_rows, self._cases, strict=True))  # a text may repeat a number
-        rows_of = Counter(case for _, case in named)
-        return sorted({row for row, case in named if rows_of[case] > 1})
+            return np.empty(0, np.int64)
+        rows, cases = np.unique(np.stack(self.groups), axis=1)  # a text may repeat a number
+        return np.unique(rows[np.bincount(cases)[cases] > 1])
 
-    def units(self, *, alike: bool = True) -> array[int]:
-        """Per row the first row of its unit. alike: with near-duplicates, except families too large to keep whole."""
+    @cached_property
+    def firm_units(self) -> Rows:
+        """Per row the first row of its unit: what equal texts and groups hold together."""
         self.likeness.settle()
-        strict = Union(len(self._groups))
-        for row, first in enumerate(self.likeness.first):
-            strict.join(first, row)
-        seen: dict[int, int] = {}
-        for row, group in zip(*self.groups(), strict=True):
-            strict.join(seen.setdefault(group, row), row)
-        firm = strict.roots()
-        return self._with_families(strict, firm) if alike else firm
+        return joined(self._rows, self._firm_pairs())
 
-    def _with_families(self, strict: Union, firm: array[int]) -> array[int]:
-        for row, root in enumerate(self.likeness.family):
-            strict.join(root, row)
-        wide = strict.roots()
+    def _firm_pairs(self) -> list[Pairs]:
+        rows, groups = self.groups
+        return [(np.arange(self._rows), self.likeness.first), (rows, rows[first_of(groups)])]
+
+    @cached_property
+    def units(self) -> Rows:
+        """The same with near-duplicates, except families too large to keep whole."""
+        return np.where(self.is_torn, self.firm_units, self._wide_units)
+
+    @cached_property
+    def _wide_units(self) -> Rows:
+        self.likeness.settle()
+        return joined(self._rows, [*self._firm_pairs(), (np.arange(self._rows), self.likeness.family)])
+
+    @cached_property
+    def is_torn(self) -> NDArray[np.bool_]:
+        """Whether each row is of a family too large to keep whole.
+
+        A unit that groups alone make this large stays whole: the person asked for it.
+        """
+        wide, firm = self._wide_units, self.firm_units
+        sizes = np.bincount(wide, minlength=1)
         limit = max(FAMILY_ROWS, int(len(wide) * FAMILY_SHARE))
-        sizes = Counter(wide)
-        # A unit that groups alone make this large stays whole: the person asked for it.
-        cut = {wide[root] for root in set(firm) if root != wide[root] and sizes[wide[root]] > limit}
-        self.large_families, self.large_rows = len(cut), sum(sizes[root] for root in cut)
-        return array("I", (one if root in cut else root for one, root in zip(firm, wide, strict=True)))
+        mixed = np.zeros(len(sizes), bool)
+        mixed[wide[firm != wide]] = True
+        return (mixed & (sizes > limit))[wide]
 
-
-def text_of(record: Record) -> str:
-    """The text of a row, or its tokens joined by blanks."""
-    return " ".join(record.tokens) if record.tokens else record.text
+    def split_families(self) -> dict[str, int]:
+        """How many families are too large to keep whole, and how many rows they have."""
+        return {"families": len(np.unique(self._wide_units[self.is_torn])), "rows": int(self.is_torn.sum())}

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from worker_client.formats.bio import find_faults, parse_list, repair
-from worker_client.formats.cells import Cell, OddCell, column_letters
+from worker_client.formats.cells import Cell, OddCell, Rows, Stretch, column_letters, rows_of
 from worker_client.formats.columns import OPTIONAL, ROLES, Match, fold
 from worker_client.formats.terms import TEXT_CLASSIFICATION, Record, RowFault
 
 VALUE_CHARS = 80
+MAX_KNOWN = 100_000
 # White space and characters without any face; a cell of nothing else is blank to a person.
 BLANK = re.compile(r"[\s\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufeff]*")
 SPLITS = {
@@ -21,17 +22,49 @@ SPLITS = {
     "dev": "validation", "test": "test", "teste": "test",
 }  # fmt: skip
 
+
+class Usual(NamedTuple):
+    """Rows that have a text, a label and nothing else to tell: columns, for a Record each takes time."""
+
+    rows: list[int]
+    texts: list[str]
+    labels: list[str]
+
+
 Judged = list[Record | RowFault]
+
+
+def items_of(judged: Usual | Judged) -> Iterable[Record | RowFault]:
+    return map(Record, *judged) if isinstance(judged, Usual) else judged
+
+
+def faults_of(judged: Usual | Judged) -> list[RowFault]:
+    return [] if isinstance(judged, Usual) else [item for item in judged if isinstance(item, RowFault)]
 
 
 def normalise(text: str) -> str:
     """NFC and trimmed; empty when nothing in it can be seen."""
+    return normalise_all([text])[0]
+
+
+def normalise_all(texts: Sequence[str]) -> list[str]:
+    """normalise of each."""
     try:
-        text.encode("latin-1")  # such text is NFC already, and finding out this way is ten times as fast
+        "".join(texts).encode("latin-1")  # such text is NFC already, and finding out this way is ten times as fast
     except UnicodeEncodeError:
-        text = unicodedata.normalize("NFC", text)
-    text = text.strip()
-    return "" if text and text[0] >= "\u00ad" and BLANK.fullmatch(text) else text
+        texts = [unicodedata.normalize("NFC", text) for text in texts]
+    stripped = map(str.strip, texts)
+    return ["" if text >= "\u00ad" and BLANK.fullmatch(text) else text for text in stripped]
+
+
+class _Normalised(dict[str, str]):
+    """Texts that many rows have, each normalised once."""
+
+    def __missing__(self, text: str) -> str:
+        clean = normalise(text)
+        if len(self) < MAX_KNOWN:
+            self[text] = clean
+        return clean
 
 
 def face(cell: Cell | None) -> str:
@@ -51,16 +84,33 @@ class Judge:
         self._extras = [role for role in OPTIONAL if role in match.columns]
         self._plain_text = match.task_type == TEXT_CLASSIFICATION
         self._read = self._read_text if self._plain_text else self._read_tokens
-        self._labels: dict[str, str] = {}
+        self._labels = _Normalised()
+        self.rows = 0  # that are not blank
+
+    def judge_all(self, stretch: Rows) -> Usual | Judged:
+        """What `judge` finds in each row, in order."""
+        if isinstance(stretch, Stretch) and (usual := self._usual(stretch)) is not None:
+            self.rows += len(usual.rows)
+            return usual
+        judged: Judged = []
+        for number, cells in rows_of(stretch):
+            found = self.judge(number, cells)
+            self.rows += bool(found)
+            judged += found
+        return judged
+
+    def _usual(self, stretch: Stretch) -> Usual | None:
+        if not self._plain_text or self._extras or not {self._first, self._second} <= stretch.texts.keys():
+            return None
+        texts = normalise_all(stretch.texts[self._first])
+        labels = [self._labels[label] for label in stretch.texts[self._second]]
+        return Usual(stretch.numbers, texts, labels) if all(texts) and all(labels) else None
 
     def judge(self, row: int, cells: dict[int, Cell]) -> Judged:
         """An empty list for a blank row, one Record, or every RowFault of the row."""
         first, second = cells.get(self._first), cells.get(self._second)
         if type(first) is str and type(second) is str and not self._extras:
             text = normalise(first)
-            # The usual row of a text task; a label is normalised once however many rows have it.
-            if text and self._plain_text and (label := self._labels.get(second)):
-                return [Record(row, text, label)]
             if text and normalise(second):
                 return self._read(row, text, second, {})
         used = {role: cells[column] for role, column in self._columns.items() if column in cells}
@@ -83,11 +133,7 @@ class Judge:
         return [self._note_formula(fault, used) if isinstance(fault, RowFault) else fault for fault in judged]
 
     def _read_text(self, row: int, text: str, label: str, facts: dict[str, Any]) -> Judged:
-        clean = self._labels.get(label)
-        if clean is None:
-            clean = normalise(label)
-            if len(self._labels) < 100_000:
-                self._labels[label] = clean
+        clean = self._labels[label]
         if text and clean:
             return [Record(row, text, clean, **facts)]
         return self._empty(row, text, clean, "text", "label")

@@ -2,38 +2,38 @@
 
 Two texts are near-duplicates when their letters are the same (case, accents, digits, signs and blanks aside), or when
 more than half of their sampled letter sequences are. The samples are MinHash's bottom-k sketch of the sequences
-that begin at one chosen letter: found by one search in C, the same wherever a passage stands in a text. Everything
-follows from the contents alone, so the families are the same in any order of the rows and on every machine.
+behind each occurrence of one chosen letter: found by one search over many texts, the same wherever a passage stands in
+a text. Everything follows from the contents alone, so the families are the same in any order of the rows and on every
+machine.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from array import array
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, combinations, compress, repeat
-from operator import lshift, ne, or_
-from zlib import crc32
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker_client.formats.batch import END, Batch, Rows, counts_of
+from worker_client.formats.marks import MARK_BYTES, Marks, mixed
+
+Pairs = tuple[Rows, Rows]
+Sketches = NDArray[np.uint32]  # one row each: SKETCH smallest hashes, ascending, filled up with NO_HASH
 
 MIN_SHAPE_LETTERS = 12  # shorter ones are headings: "Art. 1", "Art. 2"
+EIGHT = 8  # letters that one number holds
+SPREAD = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no two numbers become one
 SKETCH = 12  # hashes kept of each text
 LEAST_HASHES = 4  # fewer say too little
+NO_HASH = np.uint32(0xFFFFFFFF)  # fills up a sketch
 SHARED = 0.55  # of the sketches of near-duplicates; on Portuguese court texts about 0.7 of their word triples
 RANKS = 3  # candidates share two of their RANKS smallest hashes
-KEYS_AT_ONCE = 600_000
 MAX_LEADERS = 8  # compared within one bucket, so that a template in ten thousand rows costs no square
-
-
-def shape_of(text: str) -> bytes:
-    """The letters of a text without case, accents, digits, punctuation and blanks."""
-    for encoding, (table, dropped) in _SHAPES.items():
-        try:
-            return text.encode(encoding).translate(table, dropped)
-        except UnicodeEncodeError:
-            continue
-    return text.translate(_LETTERS).encode("latin-1", "xmlcharrefreplace")
+PAIRS_AT_ONCE = 20_000
 
 
 class _Letters(dict[int, str]):
@@ -43,7 +43,7 @@ class _Letters(dict[int, str]):
         return letter
 
 
-_LETTERS = _Letters()
+_LETTERS = _Letters({END: chr(END)})
 
 
 def _shape_table(encoding: str) -> tuple[bytes, bytes]:
@@ -56,165 +56,205 @@ def _shape_table(encoding: str) -> tuple[bytes, bytes]:
 _SHAPES = {encoding: _shape_table(encoding) for encoding in ("latin-1", "cp1252")}
 
 
-@dataclass
-class _Tier:
-    """Sketches of texts of one range of lengths. ends: where the hashes of each text end in `hashes`."""
+def shape_of(text: str) -> bytes:
+    """The letters of a text without case, accents, digits, punctuation and blanks."""
+    shape = _plain_shape(text)
+    return text.translate(_LETTERS).encode("latin-1", "xmlcharrefreplace") if shape is None else shape
+
+
+def shapes_of(batch: Batch) -> bytes:
+    """shape_of each text with NUL behind it: in one pass where all fit in one encoding."""
+    shapes = _plain_shape(batch.joined)
+    return b"".join([shape_of(text) + b"\0" for text in batch.texts]) if shapes is None else shapes
+
+
+def _plain_shape(text: str) -> bytes | None:
+    for encoding, (table, dropped) in _SHAPES.items():
+        try:
+            return text.encode(encoding).translate(table, dropped)
+        except UnicodeEncodeError:
+            continue
+    return None
+
+
+class _Shapes:
+    """The shapes of one batch: letters with NUL behind each text; starts, ends and sizes of each."""
+
+    def __init__(self, batch: Batch) -> None:
+        self._joined = shapes_of(batch)
+        self._letters = np.frombuffer(self._joined, np.uint8)
+        self._ends = np.flatnonzero(self._letters == END)
+        self.sizes = np.diff(self._ends, prepend=-1) - 1
+        # The 8 letters from each place on as one number.
+        self._eights = np.ndarray((max(len(self._joined) - EIGHT + 1, 0),), "<u8", self._joined, strides=(1,))
+
+    def marks(self, rows: Rows) -> list[int]:
+        """Equal for equal shapes."""
+        ends = self._ends[rows]
+        starts = ends - self.sizes[rows]
+        return [hash(self._joined[start:end]) for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+
+    def sequences(self, letter: int, length: int) -> tuple[Rows, Marks]:
+        """(row, hash) of the 8 to 16 letters behind each `letter`, where the text has so many."""
+        places = np.flatnonzero(self._letters == letter)
+        rows = np.repeat(np.arange(len(self._ends)), counts_of(places, self._ends))
+        whole = places + length < self._ends[rows]
+        places = places[whole] + 1
+        last = self._eights[places + (length - EIGHT)] * SPREAD
+        return rows[whole], mixed(self._eights[places] ^ last)
+
+
+class _Tier(NamedTuple):
+    """Texts of shortest <= letters < longest, by the sequences of `length` letters behind `letter`."""
 
     shortest: int
     longest: int
-    sequences: Callable[[bytes], list[bytes]]
-    texts: array[int] = field(default_factory=lambda: array("I"))
-    hashes: array[int] = field(default_factory=lambda: array("I"))
-    ends: array[int] = field(default_factory=lambda: array("I"))
-
-    def add(self, text: int, shape: bytes) -> None:
-        sketch = sorted(set(map(crc32, self.sequences(shape))))[:SKETCH]
-        if len(sketch) >= LEAST_HASHES:
-            self.texts.append(text)
-            self.hashes.extend(sketch)
-            self.ends.append(len(self.hashes))
-
-    def pairs(self, wanted: bytearray) -> Iterable[tuple[int, int]]:
-        """Near-duplicates among the wanted texts (1 at their rows): each with the leader that it resembles."""
-        places = array("I", compress(range(len(self.texts)), map(wanted.__getitem__, self.texts)))
-        starts = array("I", (self.ends[place - 1] if place else 0 for place in places))
-        ranks = [array("I", (self.hashes[start + rank] for start in starts)) for rank in range(RANKS)]
-        # Built of C functions where it can be: these are the few steps that every row of a million takes.
-        keys = [array("Q", map(or_, map(lshift, one, repeat(32)), other)) for one, other in combinations(ranks, 2)]
-        owners = [places] * len(keys)
-        for share in _shares(keys, owners):
-            yield from self._meeting(*share)
-
-    def _meeting(self, keys: Sequence[int], owners: Sequence[int]) -> Iterable[tuple[int, int]]:
-        last = dict(zip(keys, owners, strict=True))
-        if len(last) == len(keys):
-            return
-        buckets: dict[int, list[int]] = {}
-        meeting = bytearray(map(ne, owners, map(last.__getitem__, keys)))
-        for key, place in zip(compress(keys, meeting), compress(owners, meeting), strict=True):
-            buckets.setdefault(key, [last[key]]).append(place)
-        for bucket in buckets.values():
-            yield from self._alike(bucket)
-
-    def _alike(self, bucket: list[int]) -> Iterable[tuple[int, int]]:
-        if len(bucket) == 2:
-            one, other = bucket
-            if resemble(set(self._sketch(one)), set(self._sketch(other))):
-                yield self.texts[one], self.texts[other]
-            return
-        # Sorted by content, so that the leaders are the same in any order of the rows.
-        sketches = sorted((self._sketch(place), self.texts[place]) for place in bucket)
-        leaders: list[tuple[set[int], int]] = []
-        for sketch, text in sketches:
-            hashes = set(sketch)
-            leader = next((number for known, number in leaders if resemble(hashes, known)), None)
-            if leader is not None:
-                yield leader, text
-            elif len(leaders) < MAX_LEADERS:
-                leaders.append((hashes, text))
-
-    def _sketch(self, place: int) -> array[int]:
-        return self.hashes[self.ends[place - 1] if place else 0 : self.ends[place]]
+    letter: int
+    length: int
 
 
-def _shares(keys: list[array[int]], owners: list[array[int]]) -> Iterable[tuple[array[int], array[int]]]:
-    """All keys with their owners, in so many shares that none needs a large table; equal keys are in one share."""
-    count = sum(map(len, keys)) // KEYS_AT_ONCE + 1
-    for share in range(count):
-        chosen = [[key % count == share for key in column] if count > 1 else repeat(True) for column in keys]
-        yield (
-            array("Q", chain.from_iterable(map(compress, keys, chosen))),
-            array("I", chain.from_iterable(map(compress, owners, chosen))),
-        )
+# The letter before sequences is rarer the longer the texts, so that a sketch costs about the same; the ranges overlap,
+# so that two texts of similar lengths always meet in one.
+TIERS = (_Tier(40, 260, ord("a"), 8), _Tier(200, 700, ord("m"), 12), _Tier(500, 1 << 30, ord("v"), 12))
 
 
-def resemble(one: set[int], other: set[int]) -> bool:
-    """Whether two bottom-k sketches share enough: Jaccard's index, estimated on the k smallest hashes of both."""
-    shared = one & other
-    if len(shared) < SHARED * min(SKETCH, max(len(one), len(other))):
-        return False
-    smallest = sorted(one | other)[:SKETCH]
-    return sum(value in shared for value in smallest) >= SHARED * len(smallest)
-
-
-# The letter after which sequences are taken is rarer the longer the texts, so that a sketch costs about the same; the
-# ranges overlap, so that two texts of similar lengths always meet in one.
-RANGES = ((30, 260, b"a(.{5})"), (200, 700, b"m(.{12})"), (500, 1 << 30, b"v(.{12})"))
+def _sketches(shapes: _Shapes, tier: _Tier) -> tuple[Rows, Sketches]:
+    """The rows of this tier that have a sketch, and the sketches."""
+    fits = (shapes.sizes >= tier.shortest) & (shapes.sizes < tier.longest)
+    if not fits.any():
+        return np.flatnonzero(fits), np.empty((0, SKETCH), np.uint32)
+    rows, hashes = shapes.sequences(tier.letter, tier.length)
+    fitting = fits[rows]
+    keys = np.sort((rows[fitting].astype(np.uint64) << np.uint64(32)) | (hashes[fitting] >> np.uint64(32)))
+    keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]
+    rows = (keys >> np.uint64(32)).astype(np.int64)
+    ranks = np.arange(len(rows)) - np.searchsorted(rows, np.arange(len(fits)))[rows]
+    small = ranks < SKETCH
+    found = np.full((len(fits), SKETCH), NO_HASH)
+    found[rows[small], ranks[small]] = keys[small].astype(np.uint32)
+    enough = np.flatnonzero(found[:, LEAST_HASHES - 1] != NO_HASH)
+    return enough, found[enough]
 
 
 class Likeness:
     """Takes texts in, row by row; `settle` then tells which rows are equal and which are alike.
 
     first: per row, the first row of the same text. family: per row, the first row of all that are equal or nearly so,
-    directly or through others. Texts are held as 64-bit hashes; two of one hash would be taken as equal, which is less
-    likely than a disk error.
+    directly or through others.
     """
 
     def __init__(self) -> None:
-        self._contents, self._shapes = array("q"), array("q")
-        self._tiers = [_Tier(low, high, re.compile(pattern, re.DOTALL).findall) for low, high, pattern in RANGES]
-        self.first, self.family = array("I"), array("I")
+        self._contents = bytearray()
+        self._shape_rows, self._shapes = array("q"), array("q")
+        self._sketched = [(bytearray(), bytearray()) for _ in TIERS]  # rows and their sketches
+        self.first = self.family = np.empty(0, np.int64)
 
-    def add(self, texts: Sequence[str]) -> None:
-        """Whole batches, because a million single calls take seconds."""
-        start = len(self._contents)
-        self._contents.extend(map(hash, texts))
-        for row, text in enumerate(texts, start=start):
-            shape = shape_of(text)
-            size = len(shape)
-            self._shapes.append(hash(shape) if size >= MIN_SHAPE_LETTERS else 0)
-            for tier in self._tiers:
-                if tier.shortest <= size < tier.longest:
-                    tier.add(row, shape)
+    def add(self, batch: Batch) -> None:
+        start = len(self._contents) // MARK_BYTES
+        shapes = _Shapes(batch)
+        self._contents += batch.marks.tobytes()
+        bare = shapes.sizes >= MIN_SHAPE_LETTERS
+        for tier, (rows, sketches) in zip(TIERS, self._sketched, strict=True):
+            found, sketch = _sketches(shapes, tier)
+            rows += (found + start).tobytes()
+            sketches += sketch.tobytes()
+            bare[found] = False
+        # Equal letters have equal sketches: only where there is none they are told by themselves.
+        self._shape_rows.extend((np.flatnonzero(bare) + start).tolist())
+        self._shapes.extend(shapes.marks(np.flatnonzero(bare)))
 
     def settle(self) -> None:
         """Compute `first` and `family`; after the last row."""
-        if len(self.first) == len(self._contents):
+        if len(self.first) * MARK_BYTES == len(self._contents):
             return
-        self.first = _first_of(self._contents)
-        alike = _first_of(self._shapes, nothing=0)
-        family = Union(len(self.first))
-        # Of equal texts or letters one is compared with the rest.
-        wanted = bytearray(b"\x01") * len(self.first)
-        for row, (first, like) in enumerate(zip(self.first, alike, strict=True)):
-            if first != row or like != row:
-                wanted[row] = 0
-                family.join(min(first, like), row)
-                family.join(max(first, like), row)
-        for tier in self._tiers:
-            for one, other in tier.pairs(wanted):
-                family.join(one, other)
-        self.family = family.roots()
+        self.first = first_of(np.frombuffer(self._contents, np.uint64))
+        every = np.arange(len(self.first))
+        rows = np.array(self._shape_rows, np.int64)
+        pairs = [(every, self.first), (rows, rows[first_of(np.array(self._shapes, np.int64))])]
+        for rows_held, sketches in self._sketched:
+            rows, table = np.frombuffer(rows_held, np.int64), np.frombuffer(sketches, np.uint32).reshape(-1, SKETCH)
+            distinct = self.first[rows] == rows  # of equal texts one is compared with the rest
+            pairs.extend(_near(rows[distinct], table[distinct]))
+        self.family = joined(len(every), pairs)
 
 
-class Union:
-    """Disjoint sets of rows; the root of each is its lowest row, so that it does not depend on the order of joining."""
+def _near(rows: Rows, sketches: Sketches) -> Iterator[Pairs]:
+    """Near-duplicates among these rows: (leader, row) for each that resembles the leader of a bucket.
 
-    def __init__(self, size: int) -> None:
-        self._parent = array("I", range(size))
-
-    def copy(self) -> Union:
-        other = Union(0)
-        other._parent = self._parent[:]
-        return other
-
-    def root(self, row: int) -> int:
-        parent = self._parent
-        while parent[row] != row:
-            parent[row] = row = parent[parent[row]]
-        return row
-
-    def join(self, one: int, other: int) -> None:
-        if one == other:
-            return
-        one, other = self.root(one), self.root(other)
-        self._parent[max(one, other)] = min(one, other)
-
-    def roots(self) -> array[int]:
-        return array("I", map(self.root, range(len(self._parent))))
+    A bucket's first leader is its first sketch by content, whatever the order of the rows; the next is the first that
+    no leader before resembles.
+    """
+    content = _content(sketches)
+    first = first_of(content)
+    yield rows, rows[first]
+    distinct = np.flatnonzero(first == np.arange(len(rows)))
+    rows, sketches = rows[distinct], sketches[distinct]
+    buckets, places = _buckets(sketches, content[distinct])
+    for _ in range(MAX_LEADERS):
+        firsts = np.diff(buckets, prepend=-1) != 0
+        leaders = places[firsts][np.cumsum(firsts) - 1][~firsts]
+        buckets, places = buckets[~firsts], places[~firsts]
+        alike = resemble(sketches, leaders, places)
+        yield rows[leaders[alike]], rows[places[alike]]
+        buckets, places = buckets[~alike], places[~alike]
 
 
-def _first_of(marks: array[int], nothing: int | None = None) -> array[int]:
-    """Per row the first row of the same mark; rows marked `nothing` stand alone."""
-    seen: dict[int, int] = {}
-    return array("I", (row if mark == nothing else seen.setdefault(mark, row) for row, mark in enumerate(marks)))
+def _buckets(sketches: Sketches, content: Marks) -> tuple[Rows, Rows]:
+    """(bucket, place) of sketches that share two of their smallest hashes, by bucket and content."""
+    lowest = sketches[:, :RANKS].astype(np.uint64).T
+    keys = np.concatenate([(one << np.uint64(32)) | other for one, other in combinations(lowest, 2)])
+    order = np.argsort(keys)
+    keys = keys[order]
+    starts = np.diff(keys, prepend=~keys[:1]) != 0
+    shared = ~starts
+    shared[:-1] |= shared[1:]
+    buckets, places = np.cumsum(starts)[shared], order[shared] % max(len(sketches), 1)
+    by_content = np.lexsort((content[places], buckets))
+    return buckets[by_content], places[by_content]
+
+
+def _content(sketches: Sketches) -> Marks:
+    """Equal for equal sketches."""
+    content = np.zeros(len(sketches), np.uint64)
+    for column in sketches.T:
+        content = mixed(content ^ column)
+    return content
+
+
+def resemble(sketches: Sketches, ones: Rows, others: Rows) -> NDArray[np.bool_]:
+    """Per pair whether both share enough: Jaccard's index, estimated on the SKETCH smallest hashes of the two."""
+    alike = np.empty(len(ones), bool)
+    for start in range(0, len(ones), PAIRS_AT_ONCE):
+        part = slice(start, start + PAIRS_AT_ONCE)
+        both = np.sort(np.hstack([sketches[ones[part]], sketches[others[part]]]))
+        new = np.diff(both, prepend=NO_HASH) != 0
+        smallest = (np.cumsum(new, axis=1) <= SKETCH) & (both != NO_HASH)
+        # A hash is once in a sketch: one that is not new is in both.
+        alike[part] = (smallest & ~new).sum(axis=1) >= SHARED * (smallest & new).sum(axis=1)
+    return alike
+
+
+def first_of(marks: NDArray[Any]) -> Rows:
+    """Per row the first row of the same mark."""
+    order = np.argsort(marks, kind="stable")
+    in_order = marks[order]
+    new = np.ones(len(marks), bool)
+    new[1:] = in_order[1:] != in_order[:-1]
+    first = np.empty(len(marks), np.int64)
+    first[order] = order[new][np.cumsum(new) - 1]
+    return first
+
+
+def joined(count: int, pairs: Sequence[Pairs]) -> Rows:
+    """Per row of `count` the lowest row that pairs lead to, directly or through others."""
+    one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
+    root = np.arange(count)
+    while True:
+        one, other = root[one], root[other]
+        apart = one != other
+        if not apart.any():
+            return root
+        one, other = one[apart], other[apart]
+        np.minimum.at(root, np.maximum(one, other), np.minimum(one, other))
+        while (root[root] != root).any():
+            root = root[root]

@@ -8,7 +8,7 @@ part that is not plain at all (comments, CDATA, prefixes, other encodings) is Ir
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from worker_client.formats.markup import Feeder, make_parser
@@ -16,7 +16,9 @@ from worker_client.formats.markup import Feeder, make_parser
 MAX_HEAD_BYTES = 1 << 20
 MAX_BODY_BYTES = 1 << 24
 ILLEGAL = bytes(code for code in range(32) if code not in (9, 10, 13))
-ENTITIES = (b"&amp;", b"&lt;", b"&gt;", b"&quot;", b"&apos;")
+# The ampersand comes last: what it begins when it is there is text.
+CHARACTERS = (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&"))
+ENTITIES = tuple(entity.encode() for entity, _ in CHARACTERS)
 ENCODING = re.compile(rb"encoding\s*=\s*[\"'](?!utf-8[\"'])", re.IGNORECASE)  # any but UTF-8
 
 
@@ -105,8 +107,11 @@ def plain_text(body: bytes) -> str | None:
 
 def decode(raw: str) -> str:
     """`raw` with its entities resolved."""
-    if "&" not in raw:
-        return raw
-    for entity, character in (("&lt;", "<"), ("&gt;", ">"), ("&quot;", '"'), ("&apos;", "'"), ("&amp;", "&")):
+    for entity, character in CHARACTERS:
         raw = raw.replace(entity, character)
     return raw
+
+
+def decode_all(raws: Sequence[str], whole: str) -> Sequence[str]:
+    """decode of each. whole: a text that holds them all."""
+    return [decode(raw) if "&" in raw else raw for raw in raws] if "&" in whole else raws

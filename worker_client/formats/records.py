@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
-from worker_client.formats.cells import COLUMNS, CellMaker, Row, column_letters
+from worker_client.formats.cells import COLUMNS, CellMaker, Rows, column_letters, rows_from, rows_of
 from worker_client.formats.columns import Match, fold, match_header
 from worker_client.formats.container import Package
-from worker_client.formats.judge import Judge, face
-from worker_client.formats.rows import read_rows
+from worker_client.formats.judge import Judge, Judged, Usual, face, items_of
+from worker_client.formats.rows import read_stretches
 from worker_client.formats.strings import load_strings
 from worker_client.formats.terms import TASK_TYPES, Limits, Record, RowFault, Sheet, SheetRefused, SheetRequest
 from worker_client.formats.workbook import SheetEntry, Workbook, read_workbook
@@ -49,8 +49,8 @@ def read_records(
     repair_bio mends orphan `I-X` tags. Raises SheetRefused while being read, too_many_rows among others.
     """
     request = SheetRequest(task_type, sheet, columns)
-    with reading(path, request, repair_bio=repair_bio, limits=limits) as (_, records):
-        yield from records
+    with reading(path, request, repair_bio=repair_bio, limits=limits) as (_, batches):
+        yield from chain.from_iterable(map(items_of, batches))
 
 
 class Merged(NamedTuple):
@@ -68,8 +68,8 @@ class Merged(NamedTuple):
 @contextmanager
 def reading(
     path: Path, request: SheetRequest, *, repair_bio: bool = False, limits: Limits = DEFAULT_LIMITS
-) -> Iterator[tuple[Sheet, Iterator[Record | RowFault]]]:
-    """The sheet and its records in one pass; the file closes with the block. Raises as the two above."""
+) -> Iterator[tuple[Sheet, Iterator[Usual | Judged]]]:
+    """The sheet and its records, in batches as they are read; the file closes with the block. Raises as those above."""
     if request.task_type is not None and request.task_type not in TASK_TYPES:
         raise ValueError(f"task_type must be one of {', '.join(TASK_TYPES)}, not {request.task_type!r}")
     with path.open("rb") as stream:
@@ -82,26 +82,27 @@ def reading(
 
 def _choose(
     package: Package, workbook: Workbook, maker: CellMaker, request: SheetRequest, repair_bio: bool, limits: Limits
-) -> tuple[Sheet, Iterator[Record | RowFault]]:
+) -> tuple[Sheet, Iterator[Usual | Judged]]:
     """The first candidate whose header matches; else the refusal of the one that came nearest."""
     refusals: list[SheetRefused] = []
     for entry in _candidates(workbook, request):
-        rows = read_rows(package, entry.part, maker, limits)
-        number, header = _header(rows)
+        stretches = read_stretches(package, entry.part, maker, limits)
+        number, header, rest = _header(stretches)
+        stretches = chain([rest], stretches)
         if not header:
             continue
         try:
             match = match_header(header, request)
         except SheetRefused as refusal:
             refusal.params["sheet"] = entry.name
-            refusal.params["header_row"] = _later_header(rows, request) if refusal.code == "missing_columns" else 0
+            refusal.params["header_row"] = _later_header(stretches, request) if refusal.code == "missing_columns" else 0
             if refusal.code != "missing_columns":
                 raise
             refusals.append(refusal)
             continue
         judge = Judge(header, match, repair_bio)
         hidden = [other.name for other in workbook.sheets if not other.visible and other is not entry]
-        return _describe(entry.name, number, header, match, hidden), _records(rows, judge, limits)
+        return _describe(entry.name, number, header, match, hidden), _records(stretches, judge, limits)
     if not refusals:
         raise no_rows()
     raise min(refusals, key=lambda refusal: len(refusal.params["missing"]))
@@ -123,18 +124,19 @@ def _candidates(workbook: Workbook, request: SheetRequest) -> list[SheetEntry]:
     raise SheetRefused("sheet_not_found", detail, wanted=request.sheet or "", sheets=names)
 
 
-def _header(rows: Iterator[Row]) -> tuple[int, Header]:
-    """The first row with anything in it; (0, {}) when there is none."""
-    for number, cells in rows:
-        header = {column: text for column, cell in cells.items() if (text := face(cell))}
-        if header:
-            return number, header
-    return 0, {}
+def _header(stretches: Iterator[Rows]) -> tuple[int, Header, Rows]:
+    """The first row with anything in it, and the rows read beyond; (0, {}, []) when there is none."""
+    for stretch in stretches:
+        for place, (number, cells) in enumerate(rows_of(stretch), start=1):
+            header = {column: text for column, cell in cells.items() if (text := face(cell))}
+            if header:
+                return number, header, rows_from(stretch, place)
+    return 0, {}, []
 
 
-def _later_header(rows: Iterator[Row], request: SheetRequest) -> int:
+def _later_header(stretches: Iterator[Rows], request: SheetRequest) -> int:
     """The row among the next ones that would do as a header, below a title; 0 when there is none."""
-    for number, cells in islice(rows, TITLE_ROWS):
+    for number, cells in islice(chain.from_iterable(map(rows_of, stretches)), TITLE_ROWS):
         try:
             match_header({column: text for column, cell in cells.items() if (text := face(cell))}, request)
         except SheetRefused:
@@ -164,15 +166,12 @@ def _corner(letters: bytes, row: bytes) -> tuple[int, int]:
     return COLUMNS[letters.decode()], int(row)
 
 
-def _records(rows: Iterator[Row], judge: Judge, limits: Limits) -> Iterator[Record | RowFault]:
-    count = 0
-    for number, cells in rows:
-        judged = judge.judge(number, cells)
-        if judged:
-            count += 1
-            if count > limits.max_rows:
-                raise SheetRefused("too_many_rows", f"more than {limits.max_rows} rows of data", limit=limits.max_rows)
-            yield from judged
+def _records(stretches: Iterator[Rows], judge: Judge, limits: Limits) -> Iterator[Usual | Judged]:
+    for stretch in stretches:
+        judged = judge.judge_all(stretch)
+        if judge.rows > limits.max_rows:
+            raise SheetRefused("too_many_rows", f"more than {limits.max_rows} rows of data", limit=limits.max_rows)
+        yield judged
 
 
 def _describe(name: str, number: int, header: Header, match: Match, hidden: list[str]) -> Sheet:

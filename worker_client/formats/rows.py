@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 
-from worker_client.formats.cells import COLUMNS, LAST_COLUMN, Cell, CellMaker, Grid, Row
+from worker_client.formats.cells import COLUMNS, LAST_COLUMN, Cell, CellMaker, Grid, Row, Rows, Stretch, rows_of
 from worker_client.formats.container import Package, corrupt, too_large
 from worker_client.formats.markup import Feeder, local, make_parser
-from worker_client.formats.plain import ROWS, Irregular, bodies, decode, plain_text, refuse_sections
+from worker_client.formats.plain import ROWS, Irregular, bodies, decode, decode_all, plain_text, refuse_sections
 from worker_client.formats.terms import Limits
 
 ROW_TAG = re.compile(r'\s*<row r="([0-9]{1,9})"[^<>/]*>')
@@ -17,39 +18,44 @@ CELL_TAG = re.compile(
     r'<c r="([A-Z]{1,3})[0-9]+"(?: s="([0-9]+)")?(?: t="s"><v>([0-9]+)</v></c>|(?: t="(n|str|b|e|d|inlineStr)")?'
     r'(?:/>|><v>([^<]+)</v></c>|><is><t(?: xml:space="preserve")?>([^<]+)</t></is></c>))'
 )
-SHARED_CELL = r'<c r="COLUMN[0-9]+"(?: s="[0-9]+")? t="s"><v>([0-9]{1,9})</v></c>'
-INLINE_CELL = r'<c r="COLUMN[0-9]+"(?: s="[0-9]+")? t="inlineStr"><is><t(?: xml:space="preserve")?>([^<]+)</t></is></c>'
+# Possessive: a cell of another form is known at once, without going back.
+SHARED_CELL = r'<c r="COLUMN[0-9]++"(?: s="[0-9]++")?+ t="s"><v>([0-9]{1,9}+)</v></c>'
+INLINE_CELL = (
+    r'<c r="COLUMN[0-9]++"(?: s="[0-9]++")?+ t="inlineStr"><is><t(?: xml:space="preserve")?+>([^<]++)</t></is></c>'
+)
 EMPTY_TAGS, VALUE_TAGS, INLINE_TAGS, ROW_TAGS = 1, 4, 6, 2
 
 
 def read_rows(package: Package, part: str, maker: CellMaker, limits: Limits) -> Iterator[Row]:
     """Rows in sheet order with their numbers; rows without cells may be left out. Raises SheetRefused."""
-    last = 0
+    return chain.from_iterable(map(rows_of, read_stretches(package, part, maker, limits)))
+
+
+def read_stretches(package: Package, part: str, maker: CellMaker, limits: Limits) -> Iterator[Rows]:
+    """The same, as many rows at once as stand in a chunk of the file."""
+    grid = Grid(limits)
     try:
-        grid = Grid(limits)
         for body in bodies(package.chunks(part), part, ROWS):
             rows = plain_rows(body, maker, grid)
             if rows is None:
                 refuse_sections(body)
-                rows = list(parse_rows([b"<sheetData>", body, b"</sheetData>"], part, maker, grid, limits))
-            for row in rows:
-                last = row[0]
-                yield row
+                parsed = parse_rows([b"<sheetData>", body, b"</sheetData>"], part, maker, grid, limits)
+                rows = list(chain.from_iterable(parsed))
+            yield rows
     except Irregular:
         # Row numbers only grow, so the last one given says where to go on.
-        for row in parse_rows(package.chunks(part), part, maker, Grid(limits), limits):
-            if row[0] > last:
-                yield row
+        for rows in parse_rows(package.chunks(part), part, maker, Grid(limits), limits):
+            yield [row for row in rows if row[0] > grid.row]
 
 
-def plain_rows(body: bytes, maker: CellMaker, grid: Grid) -> list[Row] | None:
+def plain_rows(body: bytes, maker: CellMaker, grid: Grid) -> Rows | None:
     """The rows of a body written plainly, or None (and `grid` as it was) when some are not."""
     text = plain_text(body)
     if text is None:
         return None
     before = grid.row, grid.cells
-    if (rows := _scan_alike(text, maker, grid)) is not None:
-        return rows
+    if (stretch := _scan_alike(text, maker, grid)) is not None:
+        return stretch
     tags, rows = _scan(text, maker, grid)
     if tags == text.count("<"):
         return rows
@@ -57,47 +63,48 @@ def plain_rows(body: bytes, maker: CellMaker, grid: Grid) -> list[Row] | None:
     return None
 
 
-def _scan_alike(text: str, maker: CellMaker, grid: Grid) -> list[Row] | None:
+def _scan_alike(text: str, maker: CellMaker, grid: Grid) -> Stretch | None:
     """The rows when all have the cells of the first, all shared or all inline texts, as most tables do; else None.
 
-    One match per row instead of one per cell. The tags of the matches must be all the tags there are.
+    One match per row instead of one per cell, and nothing but blanks between the matches.
     """
     first = text[: text.find("</row>") + len("</row>")]
     shapes = [(letters, kind or ("s" if shared else "")) for letters, _, shared, kind, _, _ in CELL_TAG.findall(first)]
     kinds = {kind for _, kind in shapes}
     if kinds not in ({"s"}, {"inlineStr"}):
         return None
-    cell, tags = (SHARED_CELL, VALUE_TAGS) if kinds == {"s"} else (INLINE_CELL, INLINE_TAGS)
     letters = tuple(name for name, _ in shapes)
-    found: list[tuple[str, ...]] = _row_pattern(letters, cell).findall(text)
-    if (ROW_TAGS + tags * len(letters)) * len(found) != text.count("<"):
+    found = _row_pattern(letters, SHARED_CELL if kinds == {"s"} else INLINE_CELL).split(text)
+    step = len(letters) + 2  # what stands before a row, its number, its cells
+    if len(found) == 1 or "".join(found[::step]).strip():
         return None
-    columns = [COLUMNS[name] for name in letters]
-    grid.count_cells(len(letters) * len(found))
-    if kinds == {"s"}:
-        shared = maker.strings.__getitem__
-        try:
-            return [
-                (grid.enter_row(int(number)), dict(zip(columns, map(shared, map(int, places)), strict=True)))
-                for number, *places in found
-            ]
-        except IndexError as error:
-            raise corrupt("a cell points to a text that is not there") from error
-    rows: list[Row] = []
-    encoded, escaped, cap = "&" in text, "_x" in text, maker.max_chars
-    for number, *values in found:
-        if encoded:
-            values = [decode(value) if "&" in value else value for value in values]
-        if escaped or max(map(len, values)) > cap:
-            values = [maker.text(value) for value in values]
-        rows.append((grid.enter_row(int(number)), dict(zip(columns, values, strict=True))))
-    return rows
+    stretch = Stretch(list(map(int, found[1::step])), {})
+    grid.count_cells(len(letters) * len(stretch.numbers))
+    grid.enter_rows(stretch.numbers)
+    for place, name in enumerate(letters, start=2):
+        raws = found[place::step]
+        stretch.texts[COLUMNS[name]] = _shared(raws, maker) if kinds == {"s"} else _inline(raws, maker, text)
+    return stretch
+
+
+def _shared(places: Sequence[str], maker: CellMaker) -> Sequence[str]:
+    try:
+        return list(map(maker.strings.__getitem__, map(int, places)))
+    except IndexError as error:
+        raise corrupt("a cell points to a text that is not there") from error
+
+
+def _inline(raws: Sequence[str], maker: CellMaker, whole: str) -> Sequence[str]:
+    texts = decode_all(raws, whole)
+    if ("_" in whole and "_x" in whole) or max(map(len, texts)) > maker.max_chars:
+        return [maker.text(text) for text in texts]
+    return texts
 
 
 @lru_cache(maxsize=64)
 def _row_pattern(letters: tuple[str, ...], cell: str) -> re.Pattern[str]:
     cells = "".join(cell.replace("COLUMN", name) for name in letters)
-    return re.compile(f'<row r="([0-9]{{1,9}})"[^<>/]*>{cells}</row>')
+    return re.compile(f'<row r="([0-9]{{1,9}}+)"[^<>/]*+>{cells}</row>')
 
 
 def _scan(text: str, maker: CellMaker, grid: Grid) -> tuple[int, list[Row]]:
@@ -129,7 +136,7 @@ def _scan(text: str, maker: CellMaker, grid: Grid) -> tuple[int, list[Row]]:
     return tags, rows
 
 
-def parse_rows(chunks: Iterable[bytes], part: str, maker: CellMaker, grid: Grid, limits: Limits) -> Iterator[Row]:
+def parse_rows(chunks: Iterable[bytes], part: str, maker: CellMaker, grid: Grid, limits: Limits) -> Iterator[list[Row]]:
     """The same rows by expat, for any XML."""
     parser = make_parser()
     handler = _RowHandler(maker, grid, limits)
@@ -139,8 +146,8 @@ def parse_rows(chunks: Iterable[bytes], part: str, maker: CellMaker, grid: Grid,
     feeder = Feeder(parser, part)
     for chunk in chunks:
         feeder.feed(chunk)
-        yield from handler.rows
-        handler.rows.clear()
+        yield handler.rows
+        handler.rows = []
     feeder.feed(b"", final=True)
 
 

@@ -1,6 +1,6 @@
 """Which rows train, validate and test: one pure function for the server's preview and the worker.
 
-The order comes from SHA-256 of the seed and the content, never from a random generator or the row order, so the
+The order comes from SHA-256 of the content mixed with the seed, never from a random generator or the row order, so the
 same rows and seed give the same parts in any Python version and for any order of the rows.
 """
 
@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import hashlib
 from array import array
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
+from worker_client.formats.batch import Batch, Rows, batches_of
 from worker_client.formats.joins import Joins
+from worker_client.formats.marks import Marks, mark_of, mixed
 from worker_client.formats.terms import Record
 
 PARTS = ("train", "validation", "test")
 TRAIN, VALIDATION, TEST = range(3)
-DIGEST_BYTES = 32  # of SHA-256
 
 Kind = tuple[tuple[str, int], ...]  # class -> how often, sorted: what a row or a unit holds
+Sides = NDArray[np.int8]  # the part of each row
 
 
 @dataclass(frozen=True)
@@ -44,75 +50,81 @@ def split_rows(records: Sequence[Record], *, train_share: float, seed: int) -> S
     those without a name train. Validation and test are filled where three or more units exist; else they may be empty.
     Raises ValueError for a share outside 0 < share <= 1.
     """
-    joins = Joins()
-    rows = SplitRows(joins)
-    joins.add(records)
-    rows.add(records)
+    rows = SplitRows()
+    for batch in batches_of(records):
+        rows.add(batch)
     return rows.split(train_share=train_share, seed=seed)
 
 
 class SplitRows:
-    """What the split needs to know of each row, in few bytes; `joins` must have been given the same records."""
+    """What the split needs to know of each row, in few bytes."""
 
-    def __init__(self, joins: Joins) -> None:
-        self.joins = joins
+    def __init__(self) -> None:
+        self.joins = Joins()
         self.kinds: list[Kind] = []
-        self.kind = array("I")  # of each row
-        self.given = array("b")  # the part that a row names, or -1
         self._kind_of: dict[Kind, int] = {}
-        self._prints = bytearray()
+        self._kind = array("q")  # of each row
+        self._given = array("b")  # the part that a row names, or -1
+        self._contents = bytearray()
 
     def __len__(self) -> int:
-        return len(self.kind)
+        return len(self._kind)
+
+    @property
+    def kind(self) -> Rows:
+        """The place in `kinds` of what each row holds."""
+        return np.frombuffer(self._kind, np.int64)
 
     @property
     def is_given(self) -> bool:
         """Whether any row names its part: then all are used as given."""
-        return max(self.given, default=-1) >= 0
+        return max(self._given, default=-1) >= 0
 
-    def add(self, records: Sequence[Record]) -> None:
-        for record in records:
-            self._prints += _fingerprint(record)
-            self.kind.append(self._intern(_kind(record)))
-            self.given.append(PARTS.index(record.split) if record.split else -1)
+    def add(self, batch: Batch) -> None:
+        self.joins.add(batch)
+        self._contents += batch.contents().tobytes()
+        self._kind.extend(self._kinds_of(batch))
+        named = [PARTS.index(record.split) if record.split else -1 for record in batch.records]
+        self._given.extend(named or [-1] * len(batch.rows))
+
+    def _kinds_of(self, batch: Batch) -> Iterable[int]:
+        if batch.of_tokens:
+            return map(self._intern, map(_entities, batch.records))
+        known = {label: self._intern(((label, 1),)) for label in dict.fromkeys(batch.labels)}
+        return map(known.__getitem__, batch.labels)
 
     def split(self, *, train_share: float, seed: int) -> Split:
         """As split_rows."""
         side = self.sides(train_share=train_share, seed=seed)
-        keys = array("Q", (_order(self._key(row, seed)) for row in range(len(self))))
-        parts: tuple[list[int], ...] = ([], [], [])
-        for row in sorted(range(len(self)), key=keys.__getitem__):
-            parts[side[row]].append(row)
-        train, validation, test = (tuple(part) for part in parts)
+        order = np.argsort(self._keys(seed), kind="stable")
+        train, validation, test = (tuple(order[side[order] == part].tolist()) for part in range(len(PARTS)))
         return Split(train, validation, test, self.digest(side))
 
-    def sides(self, *, train_share: float, seed: int) -> bytearray:
+    def sides(self, *, train_share: float, seed: int) -> Sides:
         """The part of each row."""
         if not 0 < train_share <= 1:
             raise ValueError(f"train_share must be above 0 and at most 1, not {train_share!r}")
         if self.is_given:
-            return bytearray(max(part, TRAIN) for part in self.given)
-        side = self._share_out(self.joins.units(), train_share, seed)
+            return np.maximum(np.frombuffer(self._given, np.int8), TRAIN)
+        side = self._share_out(self.joins.units, train_share, seed)
         # Near-duplicates may be too many to be kept together and still leave rows for each part.
-        if train_share < 1 and len(set(side)) < len(PARTS):
-            side = self._share_out(self.joins.units(alike=False), train_share, seed)
+        if train_share < 1 and len(np.unique(side)) < len(PARTS):
+            side = self._share_out(self.joins.firm_units, train_share, seed)
         return side
 
-    def digest(self, side: Sequence[int]) -> str:
+    def digest(self, side: Sides) -> str:
         """As Split.digest, of any sides."""
+        contents = np.frombuffer(self._contents, np.uint64)
         whole = hashlib.sha256()
         for part, name in enumerate(PARTS):
-            prints = sorted(bytes(self._print(row)) for row in range(len(self)) if side[row] == part)
-            whole.update(b"%s %d\x00" % (name.encode(), len(prints)))
-            for mark in prints:
-                whole.update(mark)
+            marks = np.sort(contents[side == part])
+            whole.update(b"%s %d\x00" % (name.encode(), len(marks)))
+            whole.update(marks.astype("<u8").tobytes())
         return whole.hexdigest()
 
-    def _print(self, row: int) -> bytearray:
-        return self._prints[DIGEST_BYTES * row : DIGEST_BYTES * (row + 1)]
-
-    def _key(self, row: int, seed: int) -> bytes:
-        return hashlib.sha256(b"%d\x00" % seed + self._print(row)).digest()
+    def _keys(self, seed: int) -> Marks:
+        """The place of each row in the order of this seed."""
+        return mixed(np.frombuffer(self._contents, np.uint64) ^ np.uint64(mark_of(str(seed))))
 
     def _intern(self, kind: Kind) -> int:
         found = self._kind_of.setdefault(kind, len(self.kinds))
@@ -120,132 +132,151 @@ class SplitRows:
             self.kinds.append(kind)
         return found
 
-    def _share_out(self, roots: Sequence[int], train_share: float, seed: int) -> bytearray:
+    def _share_out(self, roots: Rows, train_share: float, seed: int) -> Sides:
         """roots: per row the first row of its unit, the rows that must stay on one side."""
         units = self._units(roots, seed)
         rest = (1 - train_share) / 2
         homes = _place(units, self.kinds, (train_share, rest, rest))
         if rest > 0:
             _fill_empty(units, homes, self.kinds)
-        home = bytearray(len(self))
-        for root, part in zip(units.roots, homes, strict=True):
-            home[root] = part
-        return bytearray(home[root] for root in roots)
+        home = np.empty(len(self), np.int8)
+        home[units.roots] = homes
+        return home[roots]
 
-    def _units(self, roots: Sequence[int], seed: int) -> _Units:
-        """Units sorted by their rarest class (rare ones first), size (large first) and content."""
-        members: dict[int, list[int]] = {}
-        for row, root in enumerate(roots):
-            if row != root:
-                members.setdefault(root, [root]).append(row)
-        heads = [row for row, root in enumerate(roots) if row == root]
-        keys = array("Q", (_order(self._unit_key(members.get(root, (root,)), seed)) for root in heads))
-        sizes = array("I", (len(members.get(root, (root,))) for root in heads))
-        kind = array("I", (self._unit_kind(members.get(root, (root,))) for root in heads))
-        totals: Counter[str] = Counter()
-        for held, count in Counter(kind).items():
-            totals.update({name: amount * count for name, amount in self.kinds[held]})
-        rarest = [min((totals[name], name) for name, _ in held) for held in self.kinds]
-        # Three stable sorts instead of one by a tuple: a million tuples are a hundred megabytes.
-        order = sorted(range(len(heads)), key=keys.__getitem__)
-        order.sort(key=sizes.__getitem__, reverse=True)
-        order.sort(key=lambda place: rarest[kind[place]])
-        return _Units(
-            array("I", (heads[place] for place in order)),
-            array("I", (sizes[place] for place in order)),
-            array("I", (kind[place] for place in order)),
-            array("Q", (keys[place] for place in order)),
-            totals,
-        )
+    def _units(self, roots: Rows, seed: int) -> _Units:
+        """Units sorted by their rarest class (rare ones first), what they hold (most first) and content."""
+        heads = np.flatnonzero(roots == np.arange(len(roots)))
+        keys = np.zeros(len(roots), np.uint64)
+        np.add.at(keys, roots, self._keys(seed))  # a sum is the same in any order of the rows
+        sizes = np.bincount(roots, minlength=len(roots))
+        kind = self._unit_kinds(roots, sizes)[heads]
+        totals = _totals(self.kinds, kind)
+        order = np.lexsort((keys[heads], _ranks(self.kinds, totals)[kind]))
+        heads = heads[order]
+        return _Units(heads, sizes[heads], kind[order], keys[heads], totals)
 
-    def _unit_key(self, rows: Sequence[int], seed: int) -> bytes:
-        return hashlib.sha256(b"".join(sorted(self._key(row, seed) for row in rows))).digest()
-
-    def _unit_kind(self, rows: Sequence[int]) -> int:
-        if len(rows) == 1:
-            return self.kind[rows[0]]
-        whole: Counter[str] = Counter()
-        for row in rows:
-            whole.update(dict(self.kinds[self.kind[row]]))
-        return self._intern(tuple(sorted(whole.items())))
+    def _unit_kinds(self, roots: Rows, sizes: Rows) -> Rows:
+        """At the first row of each unit: what its rows hold together, as a place in `kinds`."""
+        kind = self.kind.copy()
+        several = np.flatnonzero(sizes[roots] > 1)
+        held, counts = np.unique(roots[several] * len(self.kinds) + kind[several], return_counts=True)
+        whole: defaultdict[int, Counter[str]] = defaultdict(Counter)
+        for root, one, count in zip(
+            *(part.tolist() for part in (*np.divmod(held, len(self.kinds)), counts)), strict=True
+        ):
+            for name, amount in self.kinds[one]:
+                whole[root][name] += amount * count
+        for root, amounts in whole.items():
+            kind[root] = self._intern(tuple(sorted(amounts.items())))
+        return kind
 
 
-@dataclass
-class _Units:
+class _Units(NamedTuple):
     """Parallel columns, one entry per unit: its first row, how many rows, what it holds, its place in the order.
 
     totals: how often each class is there.
     """
 
-    roots: array[int]
-    sizes: array[int]
-    kind: array[int]
-    keys: array[int]
+    roots: Rows
+    sizes: Rows
+    kind: Rows
+    keys: Marks
     totals: Counter[str]
 
 
-def _place(units: _Units, kinds: Sequence[Kind], shares: tuple[float, float, float]) -> bytearray:
+def _totals(kinds: Sequence[Kind], kind: Rows) -> Counter[str]:
+    totals: Counter[str] = Counter()
+    for held, count in zip(kinds, np.bincount(kind, minlength=len(kinds)).tolist(), strict=True):
+        for name, amount in held:
+            totals[name] += amount * count
+    return totals
+
+
+def _rarest(held: Kind, totals: Counter[str]) -> tuple[int, str]:
+    return min((totals[name], name) for name, _ in held)
+
+
+def _ranks(kinds: Sequence[Kind], totals: Counter[str]) -> Rows:
+    """The turn of each kind: rare classes first, so that frequent ones can make up for what those leave uneven."""
+    turns = [(_rarest(held, totals), -sum(amount for _, amount in held), held) for held in kinds]
+    ranks = np.empty(len(kinds), np.int64)
+    ranks[sorted(range(len(kinds)), key=turns.__getitem__)] = np.arange(len(kinds))
+    return ranks
+
+
+def _place(units: _Units, kinds: Sequence[Kind], shares: tuple[float, float, float]) -> Sides:
     """The part of each unit: where its rarest class is most below its share. A class that training lacks trains.
 
     What a class leaves over is carried on to the next, so that many small classes still give validation and test
     their share.
     """
-    totals = units.totals
-    owed = {name: [share * total for share in shares] for name, total in totals.items()}
-    rarest_of = [min((totals[name], name) for name, _ in held)[1] for held in kinds]
-    carried = [0.0, 0.0, 0.0]
+    owed = {name: [share * total for share in shares] for name, total in units.totals.items()}
+    carried = [0.0] * len(PARTS)
     covered: set[str] = set()
     homes = bytearray()
     current: str | None = None
-    for kind in units.kind:
-        rarest = rarest_of[kind]
-        if rarest != current:
+    for kind, count in _runs(units.kind):
+        held, (_, rarest) = kinds[kind], _rarest(kinds[kind], units.totals)
+        if current is not None and rarest != current:
             # Every unit with the class before is placed by now: they come before those of more frequent classes.
-            if current is not None:
-                carried = [one + other for one, other in zip(carried, owed[current], strict=True)]
-            current = rarest
-        held = kinds[kind]
-        if all(name in covered for name, _ in held):
-            wanted = [one + other for one, other in zip(carried, owed[rarest], strict=True)]
-            home = wanted.index(max(wanted))
-        else:
-            home = TRAIN
-            covered.update(name for name, _ in held)
+            carried = [one + other for one, other in zip(carried, owed[current], strict=True)]
+        current = rarest
+        first = bytearray([TRAIN] * any(name not in covered for name, _ in held))
+        covered.update(name for name, _ in held)
+        _settle(owed, held, first)
+        lacks = [one + other for one, other in zip(carried, owed[rarest], strict=True)]
+        rest = _fill(lacks, dict(held)[rarest], count - len(first))
+        _settle(owed, held, rest)
+        homes += first + rest
+    return np.frombuffer(homes, np.int8)
+
+
+def _runs(kind: Rows) -> Iterator[tuple[int, int]]:
+    """(kind, count) of each run of units that hold the same."""
+    starts = np.flatnonzero(np.diff(kind, prepend=-1))
+    return zip(kind[starts].tolist(), np.diff(starts, append=len(kind)).tolist(), strict=True)
+
+
+def _settle(owed: dict[str, list[float]], held: Kind, homes: bytearray) -> None:
+    for part in range(len(PARTS)):
+        count = homes.count(part)
         for name, amount in held:
-            owed[name][home] -= amount
-        homes.append(home)
+            owed[name][part] -= amount * count
+
+
+def _fill(lacks: Sequence[float], amount: int, count: int) -> bytearray:
+    """The part of each of `count` units of this amount: the one that lacks most by then, the first of equals."""
+    train, validation, test = lacks
+    homes = bytearray([TRAIN]) * count
+    for unit in range(count):
+        if train >= validation and train >= test:
+            train -= amount
+        elif validation >= test:
+            validation -= amount
+            homes[unit] = VALIDATION
+        else:
+            test -= amount
+            homes[unit] = TEST
     return homes
 
 
-def _fill_empty(units: _Units, homes: bytearray, kinds: Sequence[Kind]) -> None:
+def _fill_empty(units: _Units, homes: Sides, kinds: Sequence[Kind]) -> None:
     """Give an empty validation, then test, the smallest training unit that no class of training needs."""
     for part in (VALIDATION, TEST):
-        if part in homes or len(homes) < 2:
+        training = np.flatnonzero(homes == TRAIN).tolist()
+        if (homes == part).any() or len(training) < 2:
             continue
-        training = [place for place, home in enumerate(homes) if home == TRAIN]
         holders = Counter(name for place in training for name, _ in kinds[units.kind[place]])
         spare = [
             (units.sizes[place], units.keys[place], place)
             for place in training
             if all(holders[name] > 1 for name, _ in kinds[units.kind[place]])
         ]
-        if len(training) > 1 and spare:
+        if spare:
             homes[min(spare)[2]] = part
 
 
-def _kind(record: Record) -> Kind:
-    """The label, or how many entities of each type the row has; a row of nothing but O is a class of its own."""
-    if not record.tags:
-        return ((record.label, 1),)
+def _entities(record: Record) -> Kind:
+    """How many entities of each type the row has; a row of nothing but O is a class of its own."""
     found = Counter(tag[2:] for tag in record.tags if tag[0] == "B")
     return tuple(sorted(found.items())) or (("", 1),)
-
-
-def _fingerprint(record: Record) -> bytes:
-    # XML 1.0 cannot hold U+001E and U+001F, so no two contents give one string.
-    content = "\x1e".join((record.text, record.label, "\x1f".join(record.tokens), "\x1f".join(record.tags)))
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()
-
-
-def _order(key: bytes) -> int:
-    return int.from_bytes(key[:8], "big")

@@ -12,7 +12,7 @@ from typing import overload
 from worker_client.formats.cells import unescape
 from worker_client.formats.container import Package, too_large
 from worker_client.formats.markup import Feeder, local, make_parser
-from worker_client.formats.plain import STRINGS, Irregular, bodies, decode, plain_text, refuse_sections
+from worker_client.formats.plain import STRINGS, Irregular, bodies, decode_all, plain_text, refuse_sections
 from worker_client.formats.terms import Limits
 
 ITEM = re.compile(r'<si><t(?: xml:space="preserve")?>([^<]*)</t></si>')
@@ -76,7 +76,7 @@ def load_strings(package: Package, part: str | None, limits: Limits) -> Sequence
     return strings
 
 
-def _batches(package: Package, part: str) -> Iterator[list[str]]:
+def _batches(package: Package, part: str) -> Iterator[Sequence[str]]:
     done = 0
     try:
         for body in bodies(package.chunks(part), part, STRINGS):
@@ -93,7 +93,7 @@ def _batches(package: Package, part: str) -> Iterator[list[str]]:
             yield batch[skipped:]
 
 
-def plain_strings(body: bytes) -> list[str] | None:
+def plain_strings(body: bytes) -> Sequence[str] | None:
     """The texts of whole `<si>` items written plainly, or None when some are not."""
     text = plain_text(body)
     if text is None:
@@ -103,12 +103,11 @@ def plain_strings(body: bytes) -> list[str] | None:
         found = ITEM.findall(text)
         if text.count("<") != ITEM_TAGS * len(found):
             return None
-    if "&" in text:
-        found = [decode(text) if "&" in text else text for text in found]
+    found = decode_all(found, text)
     return [unescape(text) for text in found] if "_" in text and "_x" in text else found
 
 
-def _uniform(text: str) -> list[str] | None:
+def _uniform(text: str) -> Sequence[str] | None:
     """The texts when all items are opened alike, as all but Excel write them; a split is faster than a match."""
     opening, closing = text[: text.find(">", len("<si>")) + 1], "</t></si>"
     if opening not in OPENINGS or not text.endswith(closing):

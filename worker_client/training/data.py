@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worker_client.errors import FailureReason, TrainingFailed
-from worker_client.formats import Record, RowFault, SheetRefused, read_records, split_rows
+from worker_client.formats import Record, RowFault, SheetRefused, read_records
+from worker_client.formats.split import split_rows
 from worker_client.protocol import TrainingSpec
 
 FAULTS_NAMED = 5
