@@ -11,7 +11,7 @@ from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -77,17 +77,35 @@ class TrainingSite(admin.AdminSite):
         shown = [(title, [item for item in items if item is not None]) for title, items in groups]
         return [(title, items) for title, items in shown if items] if self.has_permission(request) else []
 
+    def get_urls(self) -> Any:
+        """With the blocks of the home page alone, which that page asks for again."""
+        return [path("live/", self.admin_view(self.home_live), name="home_live"), *super().get_urls()]
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The home page."""
+        return super().index(request, {**_home_context(request), **(extra_context or {})})
+
+    def home_live(self, request: HttpRequest) -> TemplateResponse:
+        """What changes on it."""
+        return TemplateResponse(request, "admin/home.html", _home_context(request))
+
     def app_index(self, request: HttpRequest, app_label: str, extra_context: Any = None) -> Any:
         """Which app a model lives in is no matter of the people here."""
         return HttpResponseRedirect(reverse("admin:index"))
 
 
-def _item(entry: str | MenuPage, models: dict[str, Any], path: str) -> MenuItem | None:
+def _home_context(request: HttpRequest) -> dict[str, Any]:
+    from runs_app.admin.home import home_context  # here, since Django loads this module before it has models
+
+    return home_context(request)
+
+
+def _item(entry: str | MenuPage, models: dict[str, Any], here: str) -> MenuItem | None:
     if isinstance(entry, MenuPage):
         url = reverse(f"admin:{entry.address}")
-        return MenuItem(entry.label, url, path == url)
+        return MenuItem(entry.label, url, here == url)
     model = models.get(entry)
-    return MenuItem(model["name"], model["admin_url"], path.startswith(model["admin_url"])) if model else None
+    return MenuItem(model["name"], model["admin_url"], here.startswith(model["admin_url"])) if model else None
 
 
 def _is_key(value: str) -> bool:

@@ -23,27 +23,56 @@ LONG_NAME = "Petições iniciais da Procuradoria de Saúde, 2019 a 2025, rótulo
 BERTIMBAU = "neuralmind/bert-base-portuguese-cased"
 
 
-def sow() -> tuple[dict[str, str], str]:
-    """Addresses of the pages by name, and the session of a person who may see them all."""
-    ana = User.objects.create_superuser("ana", password="only-for-screenshots")
+def first_day() -> tuple[dict[str, str], str]:
+    """The pages before anything was done, and the session of the one person there is, who may do everything."""
+    client = Client()
+    client.force_login(User.objects.create_superuser("ana", password="only-for-screenshots"))
+    lists = {
+        "first-datasets": "datasets_app_dataset",
+        "first-runs": "runs_app_run",
+        "first-queue": "runs_app_job",
+        "first-workers": "workers_app_worker",
+        "first-trained-models": "runs_app_trainedmodel",
+    }
+    pages = {name: reverse(f"admin:{model}_changelist") for name, model in lists.items()}
+    return {"first-index": reverse("admin:index"), **pages}, client.cookies["sessionid"].value
+
+
+def sow() -> dict[str, str]:
+    """Thirty runs in every state on four workers; returns the addresses of the pages by name."""
+    ana = User.objects.get(username="ana")
     datasets = [_dataset(ana, "Andamentos do PJe"), _dataset(ana, LONG_NAME), _entities(ana)]
     machines = [_machine(name) for name in ("gpu-pge-01", "gpu-pge-02", "notebook-da-sala-3")]
-    done = _completed(datasets[0], machines[0], ana)
+    done, archived = _completed(datasets[0], machines[0], ana), _completed(datasets[0], machines[0], ana, f1=0.5)
     failed = _failed(datasets[1], machines[0], ana)
-    for number in range(4):
-        _completed(datasets[number % 3], machines[1], ana, f1=0.71 + number / 40)
-    cancelled = make_run(datasets[1], base_model=BERTIMBAU, user=ana)
-    runs.request_cancel(run=cancelled, user=ana, now=timezone.now())
+    for number in range(15):
+        _completed(datasets[number % 3], machines[1], ana, f1=0.71 + number / 80)
+    for reason in (FailureReason.NAN_LOSS, FailureReason.INVALID_DATA, FailureReason.DATASET_MISMATCH):
+        _failed(datasets[0], machines[1], ana, reason)
+    for dataset in datasets:
+        runs.request_cancel(run=make_run(dataset, base_model=BERTIMBAU, user=ana), user=ana, now=timezone.now())
     running = _running(datasets[1], machines[0], ana)
     paused = make_run(datasets[2], base_model=BERTIMBAU, user=ana)
     runs.request_pause(run=paused, user=ana, now=timezone.now())
-    waiting = [make_run(datasets[0], base_model=BERTIMBAU, user=ana, priority=number) for number in (0, 5, 0)]
+    waiting = [make_run(datasets[0], base_model=BERTIMBAU, user=ana, priority=number) for number in (0, 5, 0, 0)]
     workers.create_api_token(user=ana)
     Worker.objects.filter(name="notebook-da-sala-3").update(last_seen_at=timezone.now() - timedelta(minutes=12))
     workers.set_enabled(worker=make_worker("gpu-antiga")[0], enabled=False)
-    client = Client()
-    client.force_login(ana)
-    return _pages(datasets, done, failed, running, waiting[0], machines), client.cookies["sessionid"].value
+    runs.archive_run(run=archived, user=ana, now=timezone.now())
+    _spread_over_days()
+    return _pages(datasets, done, failed, running, waiting[0], machines)
+
+
+def _spread_over_days() -> None:
+    """One run every seven hours, ended ones with it; what goes on stays today's."""
+    for age, run in enumerate(Run.objects.exclude(finished_at=None).order_by("-pk"), start=1):
+        then = timezone.now() - timedelta(hours=7 * age)
+        took = timedelta(minutes=3 if run.status == Status.FAILED else 20 + run.pk * 7 % 90)
+        Run.objects.filter(pk=run.pk).update(
+            created_at=then - took - timedelta(minutes=2),
+            started_at=then - took if run.started_at else None,
+            finished_at=then,
+        )
 
 
 def _pages(datasets: Any, done: Run, failed: Run, running: Run, waiting: Run, machines: list[Worker]) -> dict[str, str]:
@@ -56,6 +85,7 @@ def _pages(datasets: Any, done: Run, failed: Run, running: Run, waiting: Run, ma
         "dataset": change("datasets_app_dataset", datasets[1].pk),
         "dataset-upload": reverse("admin:datasets_app_dataset_add"),
         "runs": reverse("admin:runs_app_run_changelist"),
+        "runs-archived": reverse("admin:runs_app_run_changelist") + "?archived=1",
         "runs-nothing-found": reverse("admin:runs_app_run_changelist") + "?q=inexistente",
         "run-new": reverse("admin:runs_app_run_add") + f"?dataset={datasets[1].pk}",
         "run-completed": change("runs_app_run", done.pk),
@@ -207,13 +237,13 @@ def _completed(dataset: Any, worker: Worker, user: User, f1: float = 0.9123) -> 
     return job.run
 
 
-def _failed(dataset: Any, worker: Worker, user: User) -> Run:
+def _failed(dataset: Any, worker: Worker, user: User, reason: FailureReason = FailureReason.OUT_OF_MEMORY) -> Run:
     job = _claimed(dataset, worker, user, timedelta(minutes=3))
     queue.fail_job(
         job_id=job.pk,
         attempt=job.attempt,
         worker=worker,
-        reason=FailureReason.OUT_OF_MEMORY,
+        reason=reason,
         message="CUDA out of memory: 2 rows of up to 512 sub-tokens at once did not fit into 8.0 GiB.",
         traceback="Traceback (most recent call last):\n  ...\ntorch.OutOfMemoryError: CUDA out of memory.",
         now=timezone.now(),

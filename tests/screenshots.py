@@ -153,19 +153,19 @@ def main() -> None:
         raise SystemExit("No Chromium was found. On Debian: apt-get install chromium")
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bert-screenshots-") as scratch:
-        pages, session = seed(Path(scratch))
+        prepare(Path(scratch))
         with served() as address:
             browser = Browser(program, Path(scratch) / "profile")
             try:
-                photograph(browser, address, pages, session, target)
+                photograph(browser, address, target)
             finally:
                 browser.close()
             if browser.complaints:
                 raise SystemExit("\n".join(["Complaints on the console:", *browser.complaints]))
 
 
-def seed(scratch: Path) -> tuple[dict[str, str], str]:
-    """A database with something in every state; returns the pages and the session of a logged-in person."""
+def prepare(scratch: Path) -> None:
+    """An empty database, for this process and for the server."""
     os.environ |= {
         "SECRET_KEY": "only-for-screenshots",
         "DEBUG": "1",
@@ -180,9 +180,6 @@ def seed(scratch: Path) -> tuple[dict[str, str], str]:
 
     django.setup()
     call_command("migrate", verbosity=0)
-    from tests.screenshot_seed import sow
-
-    return sow()
 
 
 @contextmanager
@@ -213,14 +210,17 @@ def wait_for(url: str) -> None:
     raise SystemExit(f"{url} does not answer.")
 
 
-def photograph(browser: Browser, address: str, pages: dict[str, str], session: str, target: Path) -> None:
-    """Each page in each look."""
+def photograph(browser: Browser, address: str, target: Path) -> None:
+    """Each page in each look: first as a new installation shows them, then with something in every state."""
+    from tests.screenshot_seed import first_day, sow
+
     browser.open(f"{address}/admin/login/")
     photograph_page(browser, "login", target)
+    pages, session = first_day()
     browser.call("Network.setCookie", name="sessionid", value=session, url=address)
-    for name, path in pages.items():
-        browser.open(address + path)
-        photograph_page(browser, name, target)
+    photograph_pages(browser, address, pages, target)
+    pages = sow()
+    photograph_pages(browser, address, pages, target)
     send = "document.querySelector('form[novalidate]').submit()"
     browser.open(address + pages["worker-register"])
     browser.run(f"document.getElementById('id_name').value = 'gpu-nova'; {send}")
@@ -231,6 +231,13 @@ def photograph(browser: Browser, address: str, pages: dict[str, str], session: s
     photograph_page(browser, "run-new-errors", target)
     for path in UNPICTURED:
         browser.open(address + path)
+
+
+def photograph_pages(browser: Browser, address: str, pages: dict[str, str], target: Path) -> None:
+    """By name and path."""
+    for name, path in pages.items():
+        browser.open(address + path)
+        photograph_page(browser, name, target)
 
 
 def photograph_upload(browser: Browser, address: str, target: Path) -> None:

@@ -1,5 +1,6 @@
 // The live page of a run. The server renders every sentence; this module only decides when to fetch the changing
 // part again, moves the progress bar between two fetches, and appends log lines.
+import { replaceBlocks } from "../bert/blocks.js";
 import { LogView } from "./log_view.js";
 import { showProgress } from "./progress.js";
 import { RunStream } from "./stream.js";
@@ -21,11 +22,7 @@ function status() {
 async function refresh() {
   const response = await fetch(page.dataset.liveUrl, { headers: { Accept: "text/html" } });
   if (!response.ok || response.redirected) return;
-  const fresh = new DOMParser().parseFromString(await response.text(), "text/html");
-  for (const block of fresh.querySelectorAll("[data-block]")) {
-    const shown = page.querySelector(`[data-block="${block.dataset.block}"]`);
-    if (shown && shown.innerHTML !== block.innerHTML) shown.replaceWith(block);
-  }
+  replaceBlocks(page, await response.text());
 }
 
 function refreshSoon() {
