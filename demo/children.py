@@ -57,7 +57,7 @@ class Child:
     def stop(self, seconds: float, *, insist: bool = False) -> int:
         """Ask politely by SIGTERM, wait, then end it with everything it started. Returns the exit code.
 
-        `insist` sends a second SIGTERM soon after the first: to a worker, the one that gives a job back at once.
+        `insist` sends a second SIGTERM soon after the first: to a worker, the one that does not wait for a checkpoint.
         """
         self.signal(signal.SIGTERM)
         if insist and self.wait(INSIST_AFTER_S) is None:

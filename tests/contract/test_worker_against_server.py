@@ -8,13 +8,15 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
-from runs_app.models import EpochMetric, LogEntry, Run
+from runs_app.models import Attempt, EpochMetric, JobEvent, LogEntry, Run
 from runs_app.services import queue, runs
 from tests.factories import after_lease, make_dataset, make_run, make_running_job, make_worker, sheet_bytes
 from tests.live_server import running_server
 from worker_client.api import ApiClient
 from worker_client.errors import Busy, LeaseLost, Rejected, Retryable, Unauthorized
 from worker_client.formats import Record, read_records
+from worker_client.protocol import PROTOCOL
+from worker_client.spool import Spool
 from workers_app import services as workers
 from workers_app.models import Worker
 
@@ -116,6 +118,35 @@ def test_wishes_of_people_reach_the_worker(client: ApiClient, worker_of_test: tu
     client.release(**held, reason="cancelled")
     job.refresh_from_db()
     assert job.status == "cancelled"
+
+
+def test_what_the_worker_did_by_itself_and_what_there_should_be_are_kept(
+    client: ApiClient, worker_of_test: tuple[Worker, str], tmp_path: Path
+) -> None:
+    job = make_running_job(worker_of_test[0])
+    held = {"job_id": job.pk, "attempt": 1}
+    spool = Spool(tmp_path / "spool.sqlite3")
+    spool.append_event("batch_halved", **{"from": 16, "to": 8, "accumulation": 2})
+    spool.append_event("checkpoint_damaged", steps="200, 100")
+    spool.append_log("INFO", "begun")
+    for _ in range(2):
+        assert client.events(**held, events=spool.next_events())["next_seq"] == 3
+    client.progress(**held, progress={"phase": "training", "checkpoint_step": 300})
+    client.release(**held, reason="shutdown", counts=spool.counts())
+    told = JobEvent.objects.filter(job=job, seq__isnull=False).order_by("seq")
+    assert [(event.reason, event.details) for event in told] == [
+        ("batch_halved", {"from": 16, "to": 8, "accumulation": 2}),
+        ("checkpoint_damaged", {"steps": "200, 100"}),
+    ]
+    job.refresh_from_db()
+    assert job.checkpoint_step == 300
+    assert Attempt.objects.get(job=job).counts == {"log_lines": 1, "left_out": 0, "metric_points": 0, "events": 2}
+
+
+def test_a_worker_of_a_later_protocol_is_refused_with_a_sentence(client: ApiClient) -> None:
+    with pytest.raises(Rejected, match="worker_too_new") as refused:
+        client.register({**FACTS, "protocol": PROTOCOL + 1})
+    assert refused.value.status == 426
 
 
 def test_a_failure_is_told_what_becomes_of_the_job(client: ApiClient, worker_of_test: tuple[Worker, str]) -> None:

@@ -73,8 +73,9 @@ class StubTrainer:
         return bool(self.spec.hyperparameters.get("gradient_checkpointing"))
 
     def _resume(self, weights: str) -> tuple[int, str]:
-        found = checkpoints.newest_usable(self.root, self._fingerprint())
-        checkpoints.drop_others(self.root, found.path if found else None, self._fingerprint())
+        survey = checkpoints.survey(self.root)
+        found = checkpoints.newest_usable(survey, self._fingerprint())
+        checkpoints.drop_others(survey, found, self._fingerprint())
         if found is None:
             return 0, weights
         return found.step, (found.path / WEIGHTS).read_text(encoding="utf-8")[:64]

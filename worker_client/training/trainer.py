@@ -58,6 +58,7 @@ class EncoderTrainer(Trainer):
         self.fingerprint = fingerprint
         self.memory = memory
         self.note = note  # makes an event of the run page
+        self.told_full_disk = False
         self.weight = None if weight is None else torch.tensor(weight, dtype=torch.float32, device=self.args.device)
         effective = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         self.order = LengthGroupedOrder(
@@ -125,6 +126,7 @@ class EncoderTrainer(Trainer):
         except Exception as problem:
             self._clear_up_after(problem, folder)
             return
+        self.told_full_disk = False
         checkpoints.prune(folder.parent, self.state.best_global_step)
 
     def _clear_up_after(self, problem: Exception, folder: Path) -> None:
@@ -135,7 +137,9 @@ class EncoderTrainer(Trainer):
         if ends_epoch(self.args, self.state):
             raise problem
         logger.warning("The disk has no room for the checkpoint of step %d: going on", self.state.global_step)
-        self.note("checkpoint_failed", step=self.state.global_step)
+        if not self.told_full_disk:
+            self.note("checkpoint_failed", step=self.state.global_step)
+        self.told_full_disk = True
 
 
 class OrderOfEpoch(TrainerCallback):
