@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from worker_client import cli, doctor
+from worker_client.protocol import FakeMemory
 from worker_client.settings import BadSetting, child_environment, normal_api_url
 
 TOKEN = "btw_0123456789abcdef"
@@ -83,6 +84,31 @@ def test_every_flag_is_taken(chosen, tmp_path):
     assert settings.offline
     assert (settings.poll_seconds, settings.device, settings.processes) == (5.0, "cuda:1", 2)
     assert (settings.work_dir, settings.log_level) == (tmp_path / "w", "DEBUG")
+
+
+def test_memory_and_checkpoints_may_be_set_by_flag_or_variable(chosen, tmp_path, monkeypatch):
+    assert (chosen(*flags(tmp_path)).gpu_memory_fraction, chosen(*flags(tmp_path)).keep_checkpoints) == (None, False)
+    settings = chosen(*flags(tmp_path), "--gpu-memory-fraction", "0.5", "--keep-checkpoints")
+    assert (settings.gpu_memory_fraction, settings.keep_checkpoints) == (0.5, True)
+    monkeypatch.setenv("BERT_WORKER_GPU_MEMORY_FRACTION", "0.25")
+    monkeypatch.setenv("BERT_WORKER_KEEP_CHECKPOINTS", "1")
+    settings = chosen(*flags(tmp_path))
+    assert (settings.gpu_memory_fraction, settings.keep_checkpoints) == (0.25, True)
+
+
+@pytest.mark.parametrize("share", ["0", "1.5", "half", "nan", "-1"])
+def test_a_share_of_the_gpu_that_is_none_is_a_bad_argument(tmp_path, capsys, share):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([*flags(tmp_path), "--gpu-memory-fraction", share])
+    assert ended.value.code == 2
+    assert "is not a share" in capsys.readouterr().err
+
+
+def test_the_memory_of_tests_is_unlimited_where_nothing_is_set(chosen, tmp_path, monkeypatch):
+    assert chosen(*flags(tmp_path)).fake_memory is None
+    monkeypatch.setenv("BERT_WORKER_TEST_MAX_BATCH", "16")
+    monkeypatch.setenv("BERT_WORKER_TEST_MAX_FROM_STEP", "3")
+    assert chosen(*flags(tmp_path)).fake_memory == FakeMemory(rows=16.0, from_step=3)
 
 
 def test_the_work_folder_lies_in_the_models_folder_by_default(chosen, tmp_path):
