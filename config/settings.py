@@ -159,7 +159,9 @@ STORAGES = {
         else "whitenoise.storage.CompressedStaticFilesStorage"
     },
 }
-WHITENOISE_USE_FINDERS = True  # a fresh clone serves its admin before anyone ran collectstatic
+# A fresh clone serves its admin before anyone ran collectstatic. Afterwards the finders would only come before the
+# collected files, and their compressed twins would never be sent.
+WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "admin").is_dir()
 FILE_UPLOAD_PERMISSIONS = 0o600
 
 MAX_UPLOAD_MB = whole("MAX_UPLOAD_MB", 100)

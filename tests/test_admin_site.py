@@ -144,10 +144,21 @@ def test_the_column_s_name_is_escaped() -> None:
     assert cell == '<td data-label="&quot;&amp;" class="x">1</td>'
 
 
-def test_a_list_brings_no_script_of_forms(rows: None) -> None:
-    html = signed_in().get(reverse("admin:runs_app_run_changelist")).content.decode()
-    assert "actions.js" in html
+@pytest.mark.parametrize("model", LISTS)
+@pytest.mark.parametrize("page", ["changelist", "change"])
+def test_pages_bring_no_script_that_they_do_not_use(model: str, page: str, rows: None) -> None:
+    found = next(m for m in admin.site._registry if f"{m._meta.app_label}_{m._meta.model_name}" == model)
+    args = [found.objects.first().pk] if page == "change" else []
+    html = signed_in().get(reverse(f"admin:{model}_{page}", args=args), follow=True).content.decode()
+    assert "menu.js" in html
     assert "jquery" not in html
+    assert "prepopulate" not in html
+
+
+def test_the_selection_of_rows_and_of_groups_works_with_django_s_scripts(rows: None) -> None:
+    client = signed_in()
+    assert "admin/js/actions.js" in client.get(reverse("admin:runs_app_run_changelist")).content.decode()
+    assert "admin/js/SelectFilter2.js" in client.get(reverse("admin:auth_user_change", args=[1])).content.decode()
 
 
 @pytest.mark.parametrize("model", LISTS)

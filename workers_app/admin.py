@@ -291,6 +291,7 @@ admin.site.unregister([User, Group])
 class PersonAdmin(ProductAdmin, UserAdmin):
     """Django's own, with our list."""
 
+    media = UserAdmin.media
     add_label = gettext_lazy("New person")
     list_display = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser"]
@@ -300,5 +301,6 @@ class PersonAdmin(ProductAdmin, UserAdmin):
 class RoleAdmin(ProductAdmin, GroupAdmin):
     """Django's own, with our list."""
 
+    media = GroupAdmin.media
     add_label = gettext_lazy("New group")
     empty_sentence = gettext_lazy("No group yet. A group gives several people the same permissions at once.")
