@@ -14,7 +14,9 @@ from transformers import (
 )
 
 from worker_client.formats import Record
-from worker_client.training import trainer
+from worker_client.training import packing, trainer
+from worker_client.training.base_models import first_position
+from worker_client.training.batches import Packed, Padded
 from worker_client.training.encoding import Encoded, balanced_weights
 from worker_client.training.environment import Recipe
 from worker_client.training.hyperparameters import Hyperparameters
@@ -68,9 +70,18 @@ def features(task_type, windows=False):
     return made
 
 
-def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weight=None):
+def layout_of(model, packed):
+    """Packed batches by decree: whether a model may be given them is proven elsewhere."""
+    if not packed:
+        return Padded(1)
+    packing.teach(model)
+    return Packed(first_position(model))
+
+
+def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weight=None, packed=True):
     torch.manual_seed(0)
     config, model = MODELS[family, task_type]
+    built = model(config(**SIZES))
     kept = KeepGradient()
     hyper = Hyperparameters.from_spec({"batch_size": 8, "epochs": 1, "early_stopping_patience": 0})
     arguments = trainer.training_arguments(
@@ -81,7 +92,7 @@ def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weigh
     labels = ["a", "b", "c"] if task_type == "text_classification" else ["O", "B-X", "I-X"]
     encoded = Encoded(features(task_type, windows), list(range(8)), [0] * 8)
     engine = trainer.EncoderTrainer(
-        model=model(config(**SIZES)),
+        model=built,
         args=arguments,
         callbacks=[kept],
         task=task_for(task_type, labels),
@@ -90,6 +101,7 @@ def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weigh
         weight=weight,
         fingerprint="",
         tokenizer=OneTokenizer(),
+        layout=layout_of(built, packed),
         memory=None,
         note=None,
     )
@@ -99,9 +111,10 @@ def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weigh
 
 @pytest.mark.parametrize(("family", "task_type"), MODELS, ids=lambda value: value)
 @pytest.mark.parametrize("weight", [None, np.array([0.5, 1.0, 3.0])], ids=["plain", "weighted"])
-def test_two_rows_four_times_give_the_gradient_of_eight(tmp_path, family, task_type, weight):
+@pytest.mark.parametrize("packed", [True, False], ids=["packed", "padded"])
+def test_two_rows_four_times_give_the_gradient_of_eight(tmp_path, family, task_type, weight, packed):
     whole = gradient(tmp_path / "a", family, task_type, largest_batch=None, weight=weight)
-    split = gradient(tmp_path / "b", family, task_type, largest_batch=2, weight=weight)
+    split = gradient(tmp_path / "b", family, task_type, largest_batch=2, weight=weight, packed=packed)
     assert float(split.norm() / whole.norm()) == pytest.approx(1.0, abs=1e-4)
     assert torch.allclose(split, whole, atol=1e-6)
 
@@ -114,7 +127,7 @@ def test_documents_of_several_windows_accumulate_alike(tmp_path):
 
 def test_windows_of_a_document_are_averaged():
     logits = torch.tensor([[1.0, 0.0], [3.0, 2.0], [5.0, 5.0]])
-    pooled = task_for("text_classification", ["a", "b"]).pool(logits, torch.tensor([2, 1]))
+    pooled = task_for("text_classification", ["a", "b"]).pool(logits, [2, 1])
     assert pooled.tolist() == [[2.0, 1.0], [5.0, 5.0]]
 
 

@@ -94,11 +94,16 @@ def test_the_pipeline_loads_the_directory_as_it_is(text_run):
     assert classify.tokenizer.model_max_length == 32
 
 
+def test_nothing_of_how_it_was_trained_is_asked_of_who_loads_the_model(text_run):
+    assert "packed" not in (text_run.folder / "config.json").read_text()
+
+
 def test_the_outcome_names_the_weights_and_describes_the_machine(text_run):
     weights = (text_run.folder / "model.safetensors").read_bytes()
     assert text_run.outcome.model_sha256 == hashlib.sha256(weights).hexdigest()
     assert text_run.outcome.model_path == str(text_run.folder)
-    assert text_run.outcome.environment.items() >= {"precision": "fp32", "cuda": None, "cpu_threads": 1}.items()
+    told = {"precision": "fp32", "tf32": False, "batches": "packed", "cuda": None, "cpu_threads": 1}
+    assert text_run.outcome.environment.items() >= told.items()
     sizes = text_run.outcome.report["split_sizes"]
     assert sum(sizes.values()) == len(ROWS)
     assert len(text_run.predictions()) == sizes["test"]

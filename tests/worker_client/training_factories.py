@@ -36,7 +36,14 @@ SIGNS = {
     "Ativo": ["conclusos", "despacho", "audiência"],
     "Suspenso": ["suspenso", "sobrestado", "aguarda"],
 }
-QUICK = {"epochs": 2, "learning_rate": 2e-3, "batch_size": 8, "max_length": 32, "save_every_minutes": 0}
+QUICK = {
+    "epochs": 2,
+    "learning_rate": 2e-3,
+    "batch_size": 8,
+    "max_length": 32,
+    "save_every_minutes": 0,
+    "precision": "fp32",  # what `auto` means depends on the processor
+}
 
 
 def make_sheet(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Path:

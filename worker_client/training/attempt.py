@@ -7,12 +7,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import set_seed
 
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
 from worker_client.training import checkpoints, environment, narration, trainer
 from worker_client.training.base_models import BaseModel, load_base_model
+from worker_client.training.batches import Layout
 from worker_client.training.callbacks import SaveByClock, StopOnRequest, Telemetry, epoch_points
 from worker_client.training.data import Parts, load_records, split_records, verify_sha256
 from worker_client.training.encoding import Encoded
@@ -22,6 +24,7 @@ from worker_client.training.framing import Frame, frame_for
 from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.log_lines import quieten_transformers
 from worker_client.training.memory import FakeLimit, Memory
+from worker_client.training.packing import layout_for
 from worker_client.training.progress import Progress
 from worker_client.training.stopping import Stopping
 from worker_client.training.task import Decoded, Task
@@ -132,7 +135,8 @@ def _engine(
         eval_batch=spec.eval_batch_size,
         recomputes=prepared.recomputes,
     )
-    narration.recipe(prepared.recipe, arguments, spec)
+    layout = _layout(prepared, arguments.device)
+    narration.recipe(prepared.recipe, arguments, layout, spec)
     return trainer.build_trainer(
         model=prepared.base.model,
         arguments=arguments,
@@ -149,9 +153,17 @@ def _engine(
         weight=trainer.class_weight(hyper, task, prepared.parts.train),
         fingerprint=_fingerprint(prepared),
         tokenizer=prepared.base.tokenizer,
+        layout=layout,
         memory=memory,
         note=spool.append_event,
     )
+
+
+def _layout(prepared: Prepared, device: torch.device) -> Layout:
+    """Packed batches where they are proven on this very model and device."""
+    texts = [text for feature in prepared.encoded["train"].features for text in prepared.task.texts(feature)]
+    model = prepared.base.model.to(device)
+    return layout_for(model, texts, pad_id=prepared.base.tokenizer.pad_token_id, dtype=prepared.recipe.dtype)
 
 
 def _train(engine: trainer.EncoderTrainer, prepared: Prepared, spool: Spool) -> None:
@@ -237,6 +249,7 @@ def _facts(
     }
     described = {
         **environment.describe(prepared.spec, prepared.recipe),
+        "batches": engine.layout.name,
         "device_batch_size": engine.args.per_device_train_batch_size,
         "gradient_accumulation": engine.args.gradient_accumulation_steps,
         "eval_batch_size": engine.args.per_device_eval_batch_size,

@@ -151,10 +151,15 @@ def _check_unknown(tokenizer: Any, task: Task, train: Sequence[Record]) -> None:
 def position_limit(model: Any) -> int:
     """Positions of the model less those that RoBERTa's relatives keep for padding (XLM-R: 514 gives 512)."""
     limit = getattr(model.config, "max_position_embeddings", None) or UNLIMITED
+    return int(limit) - first_position(model)
+
+
+def first_position(model: Any) -> int:
+    """Where the model begins to count positions: 0, or behind those that RoBERTa's relatives keep for padding."""
     for name, module in model.named_modules():
         if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
-            return int(limit) - module.padding_idx - 1
-    return int(limit)
+            return int(module.padding_idx) + 1
+    return 0
 
 
 def _tokenizer_limit(tokenizer: Any) -> int:

@@ -1,13 +1,11 @@
-"""Model inputs made of records, and how they are put together in batches."""
+"""Model inputs made of records."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-import torch
 
-IGNORE_INDEX = -100  # a label that the loss leaves out
 TEXTS_PER_CALL = 1_000  # bounded memory, and long enough to keep the tokenizer's threads busy
 
 Feature = dict[str, Any]
@@ -47,26 +45,6 @@ def in_chunks(items: Sequence[Any]) -> Iterator[list[Any]]:
     """Slices of TEXTS_PER_CALL items."""
     for start in range(0, len(items), TEXTS_PER_CALL):
         yield list(items[start : start + TEXTS_PER_CALL])
-
-
-def pad_ids(rows: Sequence[np.ndarray], pad_id: int) -> dict[str, torch.Tensor]:
-    """`input_ids` and `attention_mask`, padded on the right to the longest row."""
-    longest = max(len(row) for row in rows)
-    ids = np.full((len(rows), longest), pad_id, dtype=np.int64)
-    mask = np.zeros((len(rows), longest), dtype=np.int64)
-    for at, row in enumerate(rows):
-        ids[at, : len(row)] = row
-        mask[at, : len(row)] = 1
-    return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.from_numpy(mask)}
-
-
-def pad_labels(rows: Sequence[np.ndarray]) -> torch.Tensor:
-    """Labels per position, IGNORE_INDEX where there is padding."""
-    longest = max(len(row) for row in rows)
-    labels = np.full((len(rows), longest), IGNORE_INDEX, dtype=np.int64)
-    for at, row in enumerate(rows):
-        labels[at, : len(row)] = row
-    return torch.from_numpy(labels)
 
 
 def balanced_weights(counts: np.ndarray) -> np.ndarray:

@@ -1,17 +1,20 @@
 """A trained model that answers for records, long ones included: windows, whatever the training did."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from worker_client.formats import Record
 from worker_client.training.base_models import position_limit
-from worker_client.training.encoding import Encoded, Feature
+from worker_client.training.batches import Layout
+from worker_client.training.encoding import Feature
+from worker_client.training.environment import choose_recipe
 from worker_client.training.framing import frame_for
+from worker_client.training.packing import layout_for
+from worker_client.training.scoring import answers
 from worker_client.training.task import Decoded, Task
 from worker_client.training.tasks import task_of_architecture
 
@@ -28,45 +31,27 @@ class Predictor:
 
     def __init__(self, folder: Path, *, device: str, batch_size: int) -> None:
         self.task = _task(folder)
-        self.device = torch.device(device)
         self.batch_size = batch_size
         self._tokenizer, self._model = _load(folder, self.task)
-        self._model.to(self.device).eval()
+        self._model.to(device).eval()
+        self._dtype = _dtype(folder, device)
         limit = min(self._tokenizer.model_max_length, position_limit(self._model))
+        self._layout: Layout | None = None  # chosen with the first texts
         self._frame = frame_for(self._tokenizer, max_length=limit, long_text="windows", window_stride=WINDOW_OVERLAP)
 
     def predict(self, records: Sequence[Record]) -> Decoded:
         """What the model says about each record, in their order. Blank records get an answer too: ignore it."""
         encoded = self.task.encode(records, self._tokenizer, self._frame, labelled=False).by_length()
-        outputs = [row for batch in self._batches(encoded.features) for row in self._forward(batch)]
-        return self.task.decode(records, encoded, _stack(outputs, encoded))
+        if not encoded.features:
+            return self.task.decode(records, encoded, [])
+        layout = self._layout = self._layout or self._choose_layout(encoded.features)
+        with torch.autocast(self._model.device.type, self._dtype, enabled=self._dtype != torch.float32):
+            found = answers(self._model, self.task, encoded.features, layout, rows=self.batch_size)
+        return self.task.decode(records, encoded, found)
 
-    def _batches(self, features: Sequence[Feature]) -> Iterator[list[Feature]]:
-        """Batches by model inputs: a document of many windows counts as so many."""
-        batch: list[Feature] = []
-        inputs = 0
-        for feature in features:
-            size = len(feature.get("windows", (0,)))
-            if batch and inputs + size > self.batch_size:
-                yield batch
-                batch, inputs = [], 0
-            batch.append(feature)
-            inputs += size
-        if batch:
-            yield batch
-
-    def _forward(self, features: Sequence[Feature]) -> np.ndarray:
-        batch = self.task.collate(features, pad_id=self._tokenizer.pad_token_id)
-        labels = batch.pop("labels").to(self.device)
-        window_counts = batch.pop("window_counts", None)
-        with torch.inference_mode():
-            logits = self._model(**{name: tensor.to(self.device) for name, tensor in batch.items()}).logits
-        return self.task.compact(self.task.pool(logits, window_counts), labels).cpu().numpy()
-
-
-def _stack(outputs: list[np.ndarray], encoded: Encoded) -> Any:
-    """An array where all rows are of one shape, else the list (windows of different lengths)."""
-    return np.stack(outputs) if outputs and len({row.shape for row in outputs}) == 1 else outputs
+    def _choose_layout(self, features: Sequence[Feature]) -> Layout:
+        texts = [text for feature in features for text in self.task.texts(feature)]
+        return layout_for(self._model, texts, pad_id=self._tokenizer.pad_token_id, dtype=self._dtype)
 
 
 def _task(folder: Path) -> Task:
@@ -79,6 +64,13 @@ def _task(folder: Path) -> Task:
     if task is None:
         raise ModelUnusable(f"{folder} holds no text or token classification model")
     return task
+
+
+def _dtype(folder: Path, device: str) -> torch.dtype:
+    """As the run was trained and scored, where this machine does that well."""
+    run = folder / "run.json"
+    trained = json.loads(run.read_text(encoding="utf-8"))["environment"]["precision"] if run.is_file() else "fp32"
+    return torch.float32 if trained == "fp32" else choose_recipe(device, "auto").dtype
 
 
 def _load(folder: Path, task: Task) -> tuple[Any, Any]:

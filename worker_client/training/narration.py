@@ -4,6 +4,7 @@ import logging
 from typing import Any
 
 from worker_client.protocol import TrainingSpec
+from worker_client.training.batches import Layout
 from worker_client.training.data import Parts
 from worker_client.training.encoding import Encoded
 from worker_client.training.environment import Recipe
@@ -41,13 +42,14 @@ def encoded(by_part: dict[str, Encoded], frame: Frame, measured: dict[str, Any])
         logger.warning("%d words are not read at all: they are predicted O and count as errors", lost)
 
 
-def recipe(chosen: Recipe, arguments: Any, spec: TrainingSpec) -> None:
+def recipe(chosen: Recipe, arguments: Any, layout: Layout, spec: TrainingSpec) -> None:
     """Device, precision and batches."""
     logger.info(
-        "Base model %s on %s, precision %s, %d rows at once x %d = %d rows per step",
+        "Base model %s on %s, precision %s, %s batches, %d rows at once x %d = %d rows per step",
         spec.base_model,
         chosen.device,
         chosen.precision,
+        layout.name,
         arguments.per_device_train_batch_size,
         arguments.gradient_accumulation_steps,
         arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from worker_client.errors import FailureReason, TrainingFailed
 from worker_client.formats import Record
-from worker_client.training.encoding import IGNORE_INDEX, Encoded, Feature
+from worker_client.training.batches import IGNORE_INDEX, Layout
+from worker_client.training.encoding import Encoded, Feature
 from worker_client.training.framing import Frame
 
 
@@ -62,8 +63,12 @@ class Task(ABC):
         """Features of the records; with `labelled=False` the labels only mark what is to be predicted."""
 
     @abstractmethod
-    def collate(self, features: Sequence[Feature], *, pad_id: int) -> dict[str, torch.Tensor]:
-        """One batch, padded to its longest row."""
+    def texts(self, feature: Feature) -> Sequence[np.ndarray]:
+        """The model's inputs of a feature: one, or several where a document is cut into windows."""
+
+    @abstractmethod
+    def collate(self, features: Sequence[Feature], layout: Layout) -> dict[str, Any]:
+        """One batch."""
 
     def pool(self, logits: torch.Tensor, window_counts: torch.Tensor | None = None) -> torch.Tensor:
         """Logits of the units that carry a label, made of the logits of the model's inputs."""
@@ -71,11 +76,15 @@ class Task(ABC):
 
     @abstractmethod
     def compact(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """What `decode` needs of a batch, small enough to be kept for a whole part."""
+        """What `decode` needs of a batch, small enough to be kept for a whole part: one row per unit with a label."""
 
     @abstractmethod
-    def decode(self, records: Sequence[Record], encoded: Encoded, compacted: np.ndarray) -> Decoded:
-        """Put the features' outputs, in the order of `encoded`, back together by record."""
+    def units(self, feature: Feature) -> int:
+        """How many rows of `compact` a feature has."""
+
+    @abstractmethod
+    def decode(self, records: Sequence[Record], encoded: Encoded, compacted: Sequence[np.ndarray]) -> Decoded:
+        """Put the features' outputs, (units, n) for each in the order of `encoded`, back together by record."""
 
     @abstractmethod
     def figures(self, records: Sequence[Record], decoded: Decoded) -> dict[str, float]:

@@ -1,7 +1,6 @@
 """One label per text. A long text may be several windows: their logits are averaged, in training too."""
 
 from collections.abc import Sequence
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,8 @@ import torch
 
 from worker_client.formats import Record
 from worker_client.training import metrics
-from worker_client.training.encoding import Encoded, Feature, in_chunks, pad_ids
+from worker_client.training.batches import Layout
+from worker_client.training.encoding import Encoded, Feature, in_chunks
 from worker_client.training.framing import Frame
 from worker_client.training.task import Decoded, Table, Task
 
@@ -46,28 +46,37 @@ class TextClassification(Task):
                 lengths.append(len(ids))
         return Encoded(features, list(range(len(records))), cut, lengths=lengths)
 
-    def collate(self, features: Sequence[Feature], *, pad_id: int) -> dict[str, torch.Tensor]:
+    def texts(self, feature: Feature) -> Sequence[np.ndarray]:
+        """The windows of the document."""
+        windows: list[np.ndarray] = feature["windows"]
+        return windows
+
+    def collate(self, features: Sequence[Feature], layout: Layout) -> dict[str, Any]:
         """All windows of all documents in one batch; `window_counts` says whose they are."""
-        batch = pad_ids(list(chain.from_iterable(feature["windows"] for feature in features)), pad_id)
-        batch["labels"] = torch.tensor([feature["label"] for feature in features])
-        if len(batch["input_ids"]) > len(features):
-            batch["window_counts"] = torch.tensor([len(feature["windows"]) for feature in features])
+        windows = [window for feature in features for window in feature["windows"]]
+        batch = {**layout.inputs(windows), "labels": torch.tensor([feature["label"] for feature in features])}
+        if len(windows) > len(features):
+            batch["window_counts"] = [len(feature["windows"]) for feature in features]
         return batch
 
-    def pool(self, logits: torch.Tensor, window_counts: torch.Tensor | None = None) -> torch.Tensor:
+    def pool(self, logits: torch.Tensor, window_counts: list[int] | None = None) -> torch.Tensor:
         """Mean of the windows' logits, document by document."""
         if window_counts is None:
             return logits
-        return torch.stack([windows.mean(dim=0) for windows in logits.split(window_counts.tolist())])
+        return torch.stack([windows.mean(dim=0) for windows in logits.split(window_counts)])
 
     def compact(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """The logits: (documents, labels)."""
         return logits.float()
 
-    def decode(self, records: Sequence[Record], encoded: Encoded, compacted: np.ndarray) -> Decoded:
+    def units(self, feature: Feature) -> int:
+        """One, the document."""
+        return 1
+
+    def decode(self, records: Sequence[Record], encoded: Encoded, compacted: Sequence[np.ndarray]) -> Decoded:
         """Labels by the largest logit, probabilities by softmax."""
-        logits = np.empty_like(compacted, dtype=np.float64)
-        logits[encoded.owners] = compacted
+        logits = np.empty((len(records), len(self.labels)))
+        logits[encoded.owners] = np.concatenate(compacted)
         shifted = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities = shifted / shifted.sum(axis=1, keepdims=True)
         gold = [0] * len(records)

@@ -9,7 +9,8 @@ import torch
 
 from worker_client.formats import Record
 from worker_client.training import metrics
-from worker_client.training.encoding import IGNORE_INDEX, Encoded, Feature, in_chunks, pad_ids, pad_labels
+from worker_client.training.batches import IGNORE_INDEX, Layout
+from worker_client.training.encoding import Encoded, Feature, in_chunks
 from worker_client.training.framing import Frame, own_views
 from worker_client.training.task import Decoded, Table, Task
 
@@ -57,30 +58,37 @@ class TokenClassification(Task):
                 lengths.append(len(encoding.ids))
         return Encoded(features, owners, cut, lost, lengths)
 
-    def collate(self, features: Sequence[Feature], *, pad_id: int) -> dict[str, torch.Tensor]:
-        """One row per window."""
-        batch = pad_ids([feature["ids"] for feature in features], pad_id)
-        batch["labels"] = pad_labels([feature["labels"] for feature in features])
-        return batch
+    def texts(self, feature: Feature) -> Sequence[np.ndarray]:
+        """The one window."""
+        return [feature["ids"]]
+
+    def collate(self, features: Sequence[Feature], layout: Layout) -> dict[str, Any]:
+        """A label for every position."""
+        inputs = layout.inputs([feature["ids"] for feature in features])
+        return {**inputs, "labels": layout.labels([feature["labels"] for feature in features])}
 
     def compact(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Per position: tag, its probability, and the loss of the label. (windows, positions, 3)"""
-        log_probabilities = logits.float().log_softmax(dim=-1)
+        """Per word: tag, its probability, and the loss of the label. (words, 3)"""
+        of_words = labels != IGNORE_INDEX
+        log_probabilities = logits[of_words].float().log_softmax(dim=-1)
         best, tag = log_probabilities.max(dim=-1)
-        of_gold = log_probabilities.gather(-1, labels.clamp(min=0).unsqueeze(-1)).squeeze(-1)
+        of_gold = log_probabilities.gather(-1, labels[of_words].unsqueeze(-1)).squeeze(-1)
         return torch.stack([tag.float(), best.exp(), -of_gold], dim=-1)
 
-    def decode(self, records: Sequence[Record], encoded: Encoded, compacted: np.ndarray) -> Decoded:
+    def units(self, feature: Feature) -> int:
+        """The words that this window tags."""
+        return len(feature["words"])
+
+    def decode(self, records: Sequence[Record], encoded: Encoded, compacted: Sequence[np.ndarray]) -> Decoded:
         """Every word once; O with probability 0 for words that no window holds."""
         tags = [[self.ids[OUTSIDE]] * len(record.tokens) for record in records]
         chances = [[0.0] * len(record.tokens) for record in records]
         losses: list[float] = []
-        for feature, owner, row in zip(encoded.features, encoded.owners, compacted, strict=True):
-            labelled = row[: len(feature["labels"])][feature["labels"] != IGNORE_INDEX]
-            losses += labelled[:, 2].tolist()
-            for word, (tag, chance, _) in zip(feature["words"], labelled, strict=True):
+        for feature, owner, rows in zip(encoded.features, encoded.owners, compacted, strict=True):
+            for word, (tag, chance, loss) in zip(feature["words"], rows.tolist(), strict=True):
                 tags[owner][word] = int(tag)
-                chances[owner][word] = float(chance)
+                chances[owner][word] = chance
+                losses.append(loss)
         return Decoded(tags, chances, float(np.mean(losses)) if losses else 0.0)
 
     def figures(self, records: Sequence[Record], decoded: Decoded) -> dict[str, float]:

@@ -14,6 +14,7 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 from worker_client.errors import FailureReason
 from worker_client.formats import Record
 from worker_client.training import checkpoints
+from worker_client.training.batches import Layout
 from worker_client.training.callbacks import ends_epoch
 from worker_client.training.encoding import Encoded, balanced_weights
 from worker_client.training.environment import Recipe
@@ -21,6 +22,7 @@ from worker_client.training.faults import explain, is_memory
 from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.memory import Memory
 from worker_client.training.ordering import LengthGroupedOrder
+from worker_client.training.scoring import answers
 from worker_client.training.task import Decoded, Task
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class EncoderTrainer(Trainer):
         weight: np.ndarray | None,
         fingerprint: str,
         tokenizer: Any,
+        layout: Layout,
         memory: Memory,
         note: Callable[..., None],
         **arguments: Any,
@@ -47,14 +50,14 @@ class EncoderTrainer(Trainer):
         super().__init__(
             train_dataset=train.features,
             eval_dataset=validation[1].features,
-            data_collator=partial(task.collate, pad_id=tokenizer.pad_token_id),
+            data_collator=partial(task.collate, layout=layout),
             processing_class=tokenizer,
             compute_loss_func=task.loss,
-            preprocess_logits_for_metrics=task.compact,
             **arguments,
         )
         self.task = task
         self.validation = validation
+        self.layout = layout
         self.fingerprint = fingerprint
         self.memory = memory
         self.note = note  # makes an event of the run page
@@ -70,16 +73,24 @@ class EncoderTrainer(Trainer):
         while (compacted := self._outputs(encoded)) is None:
             # Here and not where it was caught: the exception would hold on to what does not fit.
             self.memory.halve_evaluation(self.args)
-        return self.task.decode(records, encoded, np.asarray(compacted))
+        return self.task.decode(records, encoded, compacted)
 
-    def _outputs(self, encoded: Encoded) -> Any:
+    def _outputs(self, encoded: Encoded) -> list[np.ndarray] | None:
         """The compacted outputs, or None when the evaluation batch is too large for the memory."""
         try:
-            return self.predict(encoded.features).predictions
+            # Around all batches: within it the weights are cast once.
+            with self.accelerator.autocast():
+                rows = self.args.per_device_eval_batch_size
+                return answers(
+                    self.model, self.task, encoded.features, self.layout, rows=rows, after_batch=self._after_batch
+                )
         except (RuntimeError, MemoryError) as problem:
             if not is_memory(problem):
                 raise
             return None
+
+    def _after_batch(self) -> None:
+        self.callback_handler.on_prediction_step(self.args, self.state, self.control)
 
     def evaluate(
         self, eval_dataset: Any = None, ignore_keys: list[str] | None = None, metric_key_prefix: str = "eval"
@@ -113,9 +124,6 @@ class EncoderTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
         return self.order
-
-    def _get_eval_sampler(self, eval_dataset: Any) -> torch.utils.data.Sampler | None:
-        return torch.utils.data.SequentialSampler(eval_dataset)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
@@ -187,6 +195,8 @@ def training_arguments(
         lr_scheduler_type=hyper.lr_scheduler,
         bf16=recipe.precision == "bf16",
         fp16=recipe.precision == "fp16",
+        tf32=recipe.tf32,
+        optim="adamw_torch_fused",
         **({_recomputation(): True} if recomputes else {}),
         use_cpu=recipe.device == "cpu",
         dataloader_pin_memory=recipe.device == "cuda",
@@ -200,7 +210,6 @@ def training_arguments(
         greater_is_better=hyper.metric_for_best != "loss",
         restore_callback_states_from_checkpoint=True,
         logging_nan_inf_filter=False,  # a loss that is not a number must be seen
-        eval_accumulation_steps=16,  # outputs leave the GPU as one goes
         remove_unused_columns=False,
         label_names=["labels"],
         disable_tqdm=True,

@@ -1,0 +1,192 @@
+"""Several texts in one row give what each gives in a row of its own; a model or GPU that cannot do so is found out."""
+
+import logging
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+
+from worker_client.training import packing
+from worker_client.training.base_models import first_position
+from worker_client.training.batches import Packed, Padded, moved
+from worker_client.training.encoding import Feature
+from worker_client.training.scoring import answers, batches
+from worker_client.training.tasks import task_for
+
+SHAPE = {
+    "vocab_size": 99,
+    "hidden_size": 32,
+    "num_hidden_layers": 4,
+    "num_attention_heads": 4,
+    "intermediate_size": 64,
+    "num_labels": 3,
+    "pad_token_id": 1,
+}
+LOCAL = {"local_attention": 32, "bos_token_id": 2, "eos_token_id": 2, "cls_token_id": 2, "sep_token_id": 2}
+FAMILIES = {
+    "bert": ("Bert", {"max_position_embeddings": 200}),
+    "xlm-r": ("XLMRoberta", {"max_position_embeddings": 202}),
+    "modernbert": ("ModernBert", {"classifier_pooling": "cls", **LOCAL}),
+    "modernbert-mean": ("ModernBert", {"classifier_pooling": "mean", **LOCAL}),
+    "distilbert": ("DistilBert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}),
+}
+SUPPORTED = [name for name in FAMILIES if name != "distilbert"]
+TEXTS = [np.random.default_rng(length).integers(5, 99, length) for length in (3, 150, 40, 90, 7, 120)]
+FP32 = torch.float32
+
+
+def make(family: str, head: str = "SequenceClassification"):
+    torch.manual_seed(0)
+    name, own = FAMILIES[family]
+    config = getattr(transformers, f"{name}Config")(**{**SHAPE, **own})
+    model = getattr(transformers, f"{name}For{head}")(config).eval()
+    with torch.no_grad():  # large enough for attention to matter
+        for weight in model.parameters():
+            weight.mul_(3 if weight.dim() > 1 else 1)
+    return model
+
+
+def logits_and_gradients(model, layout):
+    """Of a loss with a label for every text or position."""
+    model.zero_grad()
+    batch = layout.inputs(TEXTS)
+    logits = model(**batch).logits
+    if logits.dim() == 3:
+        logits = logits[batch["attention_mask"].bool()] if "attention_mask" in batch else logits[0]
+    cross_entropy(logits, torch.arange(len(logits)) % 3).backward()
+    return logits.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
+
+
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+@pytest.mark.parametrize("family", SUPPORTED)
+def test_logits_and_all_gradients_equal_those_of_padded_batches(family, head):
+    padded, padded_gradients = logits_and_gradients(make(family, head), Padded(1))
+    model = make(family, head)
+    packing.teach(model)
+    packed, packed_gradients = logits_and_gradients(model, Packed(first_position(model)))
+    assert packed.shape == padded.shape
+    torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
+    for name, gradient in padded_gradients.items():
+        torch.testing.assert_close(packed_gradients[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("family", SUPPORTED)
+def test_a_model_that_was_taught_still_takes_padded_batches(family):
+    model = make(family)
+    before = model(**Padded(1).inputs(TEXTS)).logits
+    packing.teach(model)
+    assert torch.equal(model(**Padded(1).inputs(TEXTS)).logits, before)
+
+
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+@pytest.mark.parametrize("family", SUPPORTED)
+def test_the_families_that_are_known_get_packed_batches(family, head):
+    model = make(family, head)
+    assert packing.layout_for(model, TEXTS, pad_id=1, dtype=FP32) == Packed(2 if family == "xlm-r" else 0)
+
+
+def refused(model, caplog, **changes):
+    """The sentence of a run whose batches stay padded."""
+    with caplog.at_level(logging.INFO):
+        layout = packing.layout_for(model, TEXTS, pad_id=1, dtype=FP32)
+    assert layout == Padded(1)
+    assert model.config._attn_implementation == "sdpa"
+    return caplog.messages[-1]
+
+
+def test_another_family_gets_padded_batches_and_the_log_says_so(caplog):
+    assert "distilbert models are not known" in refused(make("distilbert"), caplog)
+
+
+def mixing(query, key, value, lengths, dropout, scaling, reach):
+    """Attention over the whole row."""
+    return scaled_dot_product_attention(query, key, value, scale=scaling).transpose(1, 2)
+
+
+def failing(*_):
+    raise RuntimeError("no kernel for this GPU")
+
+
+@pytest.mark.parametrize("family", SUPPORTED)
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+def test_attention_across_texts_is_found_out(family, head, monkeypatch, caplog):
+    monkeypatch.setattr(packing, "_text_by_text", mixing)
+    assert "are off by" in refused(make(family, head), caplog)
+
+
+def test_positions_that_begin_where_they_must_not_are_found_out(monkeypatch, caplog):
+    monkeypatch.setattr(packing, "first_position", lambda model: 0)
+    assert "are off by" in refused(make("xlm-r"), caplog)
+
+
+def test_attention_that_fails_is_no_failure_of_the_run(monkeypatch, caplog):
+    monkeypatch.setattr(packing, "_text_by_text", failing)
+    assert "no kernel for this GPU" in refused(make("bert"), caplog)
+
+
+def by_hand(query, key, value, lengths, starts, dropout, scaling, reach):
+    """What the GPU's kernel should compute."""
+    return packing._text_by_text(query, key, value, lengths, dropout, scaling, reach)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "found"),
+    [
+        (by_hand, ""),
+        (lambda q, k, v, lengths, *rest: mixing(q, k, v, lengths, 0.0, None, -1), "off by"),
+        (lambda *parts: by_hand(*parts[:-1], -1), "off by"),
+        (lambda *parts: by_hand(*parts) * (1 - parts[5]), "keeps 0.5"),
+    ],
+    ids=["right", "across texts", "beyond the window", "dropout without a scale"],
+)
+def test_a_kernel_is_believed_only_when_it_computes_what_the_plain_way_does(kernel, found, monkeypatch):
+    monkeypatch.setattr(packing, "_flash", kernel)
+    model = make("modernbert")
+    model.config.attention_dropout = 0.5
+    told = packing._faulty_kernel(model, [3, 90, 40], torch.bfloat16)
+    assert told.startswith("this GPU") if found else told == ""
+    assert found in told
+
+
+def test_the_kernel_of_the_installed_torch_takes_our_arguments_and_has_a_gradient():
+    row = torch.empty(1, 4, 30, 16, device="meta", dtype=torch.bfloat16, requires_grad=True)
+    starts = torch.empty(3, device="meta", dtype=torch.int32)
+    output = packing._flash(row, row, row, [10, 20], starts, 0.1, 0.25, 64)
+    output.float().sum().backward()
+    assert (output.shape, row.grad.shape) == ((1, 30, 4, 16), row.shape)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+@pytest.mark.parametrize("family", SUPPORTED)
+def test_a_gpu_gets_packed_batches_in_half_precision(family, head):
+    model = make(family, head).cuda()
+    assert packing.layout_for(model, TEXTS, pad_id=1, dtype=torch.bfloat16).name == "packed"
+    with torch.autocast("cuda", torch.bfloat16):
+        logits = model(**moved(Packed(first_position(model)).inputs(TEXTS), model.device)).logits
+    assert torch.isfinite(logits).all()
+
+
+def documents() -> list[Feature]:
+    """The longest first; some of several windows."""
+    windows = [[TEXTS[1], TEXTS[5]], [TEXTS[1]], [TEXTS[5]], [TEXTS[3], TEXTS[2]], [TEXTS[4]], [TEXTS[0]]]
+    return [{"windows": parts, "label": at % 3, "length": sum(map(len, parts))} for at, parts in enumerate(windows)]
+
+
+@pytest.mark.parametrize("rows", [1, 2, 5, 100])
+def test_scores_do_not_depend_on_the_layout_or_on_how_many_rows_fit(rows):
+    task, model = task_for("text_classification", ["a", "b", "c"]), make("bert")
+    packing.teach(model)
+    alone = answers(model, task, documents(), Padded(1), rows=1)
+    found = answers(model, task, documents(), Packed(0), rows=rows)
+    np.testing.assert_allclose(np.stack(found), np.stack(alone), atol=1e-5)
+
+
+def test_short_texts_share_the_room_of_a_long_one():
+    task = task_for("text_classification", ["a", "b", "c"])
+    made = [{"windows": [TEXTS[0]] * count} for count in (1, 1, 1)]
+    sizes = [len(batch) for batch in batches(task, [{"windows": [TEXTS[1]]}, *made * 20], rows=1)]
+    assert sizes == [1, 50, 10]

@@ -1,0 +1,61 @@
+"""What a model answers to features: in evaluation, for the test part, and in prediction."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from worker_client.training.batches import Layout, moved
+from worker_client.training.encoding import Feature
+from worker_client.training.task import Task
+
+
+def answers(
+    model: Any,
+    task: Task,
+    features: Sequence[Feature],
+    layout: Layout,
+    *,
+    rows: int,
+    after_batch: Callable[[], None] = lambda: None,
+) -> list[np.ndarray]:
+    """What `task.decode` needs of each feature, in their order: (units, n).
+
+    rows: how many inputs as long as the longest fit at once; of shorter ones there are more in a batch.
+    """
+    was_training = model.training
+    model.eval()
+    found: list[np.ndarray] = []
+    for batch in batches(task, features, rows):
+        found += _answer(model, task, batch, layout)
+        after_batch()
+    model.train(was_training)
+    return found
+
+
+def batches(task: Task, features: Sequence[Feature], rows: int) -> Iterator[list[Feature]]:
+    """Neighbours, as many as `rows` of the longest inputs of all would take in memory; at least one."""
+    room = rows * max((len(text) for feature in features for text in task.texts(feature)), default=0)
+    batch: list[Feature] = []
+    inputs = longest = 0
+    for feature in features:
+        texts = task.texts(feature)
+        inputs, longest = inputs + len(texts), max(longest, *map(len, texts))
+        if batch and inputs * longest > room:
+            yield batch
+            batch, inputs, longest = [], len(texts), max(map(len, texts))
+        batch.append(feature)
+    if batch:
+        yield batch
+
+
+def _answer(model: Any, task: Task, features: Sequence[Feature], layout: Layout) -> list[np.ndarray]:
+    batch = moved(task.collate(features, layout), model.device)
+    labels = batch.pop("labels")
+    window_counts = batch.pop("window_counts", None)
+    with torch.inference_mode():
+        logits = task.pool(model(**batch).logits, window_counts)
+    compacted = task.compact(logits, labels).cpu().numpy()
+    ends = np.cumsum([task.units(feature) for feature in features])
+    return np.split(compacted, ends[:-1])
