@@ -91,6 +91,15 @@ def test_equal_texts_know_their_first_row() -> None:
     assert known.first.tolist() == [0, 1, 0, 1, 4]
 
 
+def test_a_text_has_the_same_mark_beside_any_other() -> None:
+    alone, beside = batch(["ação", "fim"]), batch(["ação", "日本", "fim"])
+    assert beside.marks[[0, 2]].tolist() == alone.marks.tolist()
+
+
+def test_a_badly_decoded_text_is_not_the_same_as_the_right_one() -> None:
+    assert len(set(batch(["traço –", "traço –".encode().decode("latin-1")]).marks.tolist())) == 2
+
+
 def test_short_texts_that_differ_in_a_number_are_not_joined() -> None:
     assert families(["Art. 1", "Art. 2", "sim", "SIM"]) == [0, 1, 2, 3]
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from worker_client.formats.identifiers import OAB_DIGITS, Identifiers, find_identifiers
 from worker_client.formats.judge import Usual
-from worker_client.formats.marks import Marks, mark_of, marks_of, mixed
+from worker_client.formats.marks import Marks, encoded, mark_of, marks_of, mixed
 from worker_client.formats.terms import Record, RowFault
 
 Rows = NDArray[np.int64]
@@ -30,13 +30,25 @@ class Batch:
         self.rows, self.texts, self.labels, self.records = rows, texts, labels, records
         self.of_tokens = bool(records and records[0].tokens)
         self.joined = "\0".join([*self.texts, ""])
-        self.marks: Marks = marks_of(self.texts)  # equal for equal texts
+
+    @cached_property
+    def latin(self) -> bytes | None:
+        """`joined` in Latin-1, if all its characters are there: Portuguese mostly is."""
+        try:
+            return self.joined.encode("latin-1")
+        except UnicodeEncodeError:
+            return None
+
+    @cached_property
+    def marks(self) -> Marks:
+        """Equal for equal texts."""
+        return marks_of(map(encoded, self.texts) if self.latin is None else self.latin.split(b"\0")[:-1])
 
     @cached_property
     def outcomes(self) -> Marks:
         """Equal for equal labels, or tags."""
         if self.of_tokens:
-            return marks_of(["\x1f".join(record.tags) for record in self.records])
+            return marks_of(encoded("\x1f".join(record.tags)) for record in self.records)
         known = {label: mark_of(label) for label in set(self.labels)}
         return np.fromiter(map(known.__getitem__, self.labels), np.uint64, len(self.labels))
 
@@ -45,12 +57,12 @@ class Batch:
         if not self.of_tokens:
             return mixed(self.marks ^ mixed(self.outcomes))
         # XML 1.0 cannot hold U+001E and U+001F, so no two contents give one string.
-        return marks_of(["\x1f".join((*record.tokens, "\x1e", *record.tags)) for record in self.records])
+        return marks_of(encoded("\x1f".join((*record.tokens, "\x1e", *record.tags))) for record in self.records)
 
     @cached_property
     def _codes(self) -> NDArray[np.uint8]:
         """All characters of `joined` as far as Latin-1 has them; one that it lacks is a question mark."""
-        return np.frombuffer(self.joined.encode("latin-1", "replace"), np.uint8)
+        return np.frombuffer(self.latin or self.joined.encode("latin-1", "replace"), np.uint8)
 
     def _count(self, chosen: NDArray[np.bool_]) -> Rows:
         return counts_of(np.flatnonzero(chosen), np.flatnonzero(self._codes == END))

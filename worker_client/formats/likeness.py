@@ -64,6 +64,8 @@ def shape_of(text: str) -> bytes:
 
 def shapes_of(batch: Batch) -> bytes:
     """shape_of each text with NUL behind it: in one pass where all fit in one encoding."""
+    if batch.latin is not None:
+        return batch.latin.translate(*_SHAPES["latin-1"])
     shapes = _plain_shape(batch.joined)
     return b"".join([shape_of(text) + b"\0" for text in batch.texts]) if shapes is None else shapes
 

@@ -20,17 +20,21 @@ LAST_SHIFT = np.uint64(31)
 
 def mark_of(content: str) -> int:
     """The first 8 bytes of SHA-256."""
-    return int.from_bytes(_digest(content)[:MARK_BYTES], "little")
+    return int(marks_of([encoded(content)])[0])
 
 
-def marks_of(contents: Iterable[str]) -> Marks:
-    """mark_of each."""
-    digests = np.frombuffer(b"".join(map(_digest, contents)), "<u8")
+def marks_of(contents: Iterable[bytes]) -> Marks:
+    """mark_of each, which are given encoded."""
+    digests = np.frombuffer(b"".join([hashlib.sha256(content).digest() for content in contents]), "<u8")
     return digests[:: hashlib.sha256().digest_size // MARK_BYTES].astype(np.uint64)
 
 
-def _digest(content: str) -> bytes:
-    return hashlib.sha256(content.encode("utf-8", "surrogatepass")).digest()
+def encoded(content: str) -> bytes:
+    """Latin-1, which a batch is brought into at once, else UTF-8 with an ending that no content has."""
+    try:
+        return content.encode("latin-1")
+    except UnicodeEncodeError:
+        return content.encode("utf-8", "surrogatepass") + b"\0"
 
 
 def mixed(values: Marks) -> Marks:
