@@ -32,10 +32,11 @@ import requests
 
 from tests.faults.checker import TERMINAL, Violation, check
 from tests.faults.cluster import Cluster, RigWorker
-from tests.faults.evidence import collect
+from tests.faults.evidence import Evidence, collect
 from tests.faults.history import Record
 
 STEPS = 50
+A_TRAINING_S = 1.8  # of the stub with these steps, from the claim to the completion
 CLAIM_WITHIN_S = 60.0
 QUEUE_AGAIN_S = 1.5  # another worker may have been faster
 DRAIN_WITHIN_S = 120.0
@@ -54,6 +55,8 @@ class Fault:
     campaign: Campaign
     databases: tuple[str, ...] = ("sqlite", "postgresql")
     small_n: int = 2  # in `make test`
+    storage: bool = True  # whether the kind of database matters; if not, `make test` does it on SQLite only
+    known: str = ""  # a fault of the product that is not mended yet; `make test` expects it, the report shows it
 
 
 FAULTS: dict[str, Fault] = {}
@@ -102,6 +105,7 @@ class Arena:
     damaged: set[int] = field(default_factory=set)
     restored: bool = False
     trains_for_real: bool = False
+    waived: set[str] = field(default_factory=set)  # invariants that this fault breaks by itself
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     # Runs
@@ -138,6 +142,28 @@ class Arena:
             if claim := worker.next_call("claim", after=mark, seconds=QUEUE_AGAIN_S):
                 return claim
         raise AssertionError(f"{worker.name} claims nothing\n{self.cluster._tails()}")
+
+    def held_by(self, worker: RigWorker) -> tuple[int, int, int] | None:
+        """Run, job and attempt that this worker holds at the moment, by the database."""
+        live = self.cluster.rows(
+            "SELECT j.run_id, j.id, a.number, w.name FROM bert_attempts a JOIN bert_jobs j ON j.id = a.job_id"
+            " JOIN bert_workers w ON w.id = a.worker_id WHERE a.ended_at IS NULL"
+        )
+        return next(((run, job, number) for run, job, number, name in live if name == worker.name), None)
+
+    def status_of(self, run: int) -> str:
+        """By the database."""
+        return str(dict(self.cluster.rows("SELECT id, status FROM bert_runs"))[run])
+
+    def wait_over(self, run: int, seconds: float = 60.0) -> float:
+        """Seconds until the run is over; blames it where it is not in time."""
+        began = time.monotonic()
+        while self.status_of(run) not in TERMINAL:
+            if time.monotonic() - began > seconds:
+                self.blame(f"not over after {seconds:.0f} s", self.runs[run])
+                break
+            time.sleep(0.05)
+        return time.monotonic() - began
 
     # Acts
 
@@ -176,7 +202,7 @@ class Arena:
         for worker in self.cluster.workers:
             worker.link.heal()
             worker.thaw()
-            if not worker.runs:
+            if worker.wanted and not worker.runs:
                 worker.kill()
                 worker.start()
 
@@ -188,24 +214,35 @@ class Arena:
 
     def _open_runs(self) -> list[int]:
         status = dict(self.cluster.rows("SELECT id, status FROM bert_jobs"))
-        jobs = self.runs.values()
+        jobs = set(self.runs.values()) & status.keys()
         return [job for job in jobs if status[job] not in (TERMINAL | self.expected.get(job, set()))]
 
-    def judge(self, since: int) -> list[Violation]:
-        """The checker's word, and what only this fault knows."""
-        evidence = collect(
+    def evidence(self, since: int = 0) -> Evidence:
+        """Everything about this campaign's runs."""
+        return collect(
             self.cluster.rows,
             self.runs.values(),
-            history=self.cluster.history.records[since:],
+            # Jobs that a restored backup does not know leave their numbers to others: nothing told before counts.
+            history=[] if self.restored else self.cluster.history.records[since:],
             sheet_sha256=self.cluster.dataset["sha256"],
             expected=self.expected,
             damaged=self.damaged,
             restored=self.restored,
             trains_for_real=self.trains_for_real,
         )
+
+    def judge(self, since: int) -> list[Violation]:
+        """The checker's word, and what only this fault knows."""
+        evidence = self.evidence(since)
         self.outcomes.update(job.status for job in evidence.jobs)
-        self.outcomes.update(f"{event.reason}" for event in evidence.events if event.reason in NOTED)
-        return [*check(evidence), *self.violations, *self._orphans()]
+        self.outcomes.update(event.reason for event in evidence.events if event.reason in NOTED)
+        found = [violation for violation in check(evidence) if violation.invariant not in self.waived]
+        return [*found, *self._vanished(evidence), *self.violations, *self._orphans()]
+
+    def _vanished(self, evidence: Evidence) -> list[Violation]:
+        """A run that a person was told of is there, unless an old backup was put in place."""
+        gone = set() if self.restored else set(self.runs.values()) - {job.id for job in evidence.jobs}
+        return [Violation("I7", job, "the job is gone") for job in gone]
 
     def _orphans(self) -> list[Violation]:
         """No training process may live on when its job is over."""

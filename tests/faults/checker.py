@@ -155,7 +155,7 @@ def attempts_grow(evidence: Evidence) -> Findings:
 def claims_are_unique(evidence: Evidence) -> Findings:
     """Two answers with the same attempt went to the same claim of the same worker."""
     given: dict[tuple[int, int], tuple[str, str]] = {}
-    for call in _accepted(evidence, "claim"):
+    for call in () if evidence.restored else _accepted(evidence, "claim"):
         key, claim = (call["job"], call["attempt"]), (call["worker"], call["claim_id"])
         if given.setdefault(key, claim) != claim:
             yield Violation("I4", call["job"], f"attempt {call['attempt']} given to {given[key]} and to {claim}")
@@ -185,7 +185,7 @@ def lines_have_no_gap(evidence: Evidence) -> Findings:
     for line in evidence.lines:
         numbers[line.job, line.attempt].append(line.seq)
     for (job, attempt), found in numbers.items():
-        if found != list(range(1, len(found) + 1)):
+        if (job, attempt) not in _declared_gaps(evidence) and found != list(range(1, len(found) + 1)):
             missing, doubled = sorted(set(range(1, max(found) + 1)) - set(found)), len(found) - len(set(found))
             yield Violation("I6", job, f"attempt {attempt}: lines missing {missing}, {doubled} doubled")
 
@@ -194,12 +194,40 @@ def lines_arrived(evidence: Evidence) -> Findings:
     """Every step that a trainer wrote down is one line of its attempt, if the attempt's end was told."""
     told = {(attempt.job, attempt.number) for attempt in evidence.attempts if attempt.outcome in TOLD}
     lines = Counter((line.job, line.attempt, line.message) for line in evidence.lines)
-    steps = {job.id: job.steps for job in evidence.jobs}
+    steps, declared = {job.id: job.steps for job in evidence.jobs}, _declared_gaps(evidence)
     for step in evidence.told("step"):
         key = (step["job"], step["attempt"])
+        if key in declared or not step["line"]:  # a full disk: see gaps_are_declared
+            continue
         found = lines[*key, f"step {step['step']} of {steps[step['job']]} (process {step['pid']})"]
         if found > 1 or (key in told and found != 1):
             yield Violation("I6", step["job"], f"attempt {step['attempt']}: step {step['step']} has {found} lines")
+
+
+def lines_add_up(evidence: Evidence) -> Findings:
+    """As many lines as the worker says that it sent, less those that it says that it dropped on a full disk."""
+    stored = Counter((line.job, line.attempt) for line in evidence.lines)
+    for attempt in evidence.attempts:
+        counts, found = _counts(attempt), stored[attempt.job, attempt.number]
+        if counts and found != counts["log_lines"] - counts["left_out"]:
+            yield Violation("I6", attempt.job, f"attempt {attempt.number}: {found} lines, its worker says {counts}")
+
+
+def gaps_are_declared(evidence: Evidence) -> Findings:
+    """Lines for which a full disk had no room are counted by the worker, so that the run's page can say so."""
+    refused = Counter((step["job"], step["attempt"]) for step in evidence.told("step") if not step["line"])
+    for attempt in evidence.attempts:
+        lines, declared = refused[attempt.job, attempt.number], _counts(attempt).get("left_out", 0)
+        if attempt.outcome in TOLD and lines > declared:
+            yield Violation("I6", attempt.job, f"attempt {attempt.number}: {lines} lines left out, {declared} declared")
+
+
+def _declared_gaps(evidence: Evidence) -> set[tuple[int, int]]:
+    return {(a.job, a.number) for a in evidence.attempts if _counts(a).get("left_out")}
+
+
+def _counts(attempt: Attempt) -> dict[str, int]:
+    return dict(json.loads(attempt.counts) if isinstance(attempt.counts, str) else attempt.counts)
 
 
 # I7
@@ -321,6 +349,8 @@ RULES: tuple[Callable[[Evidence], Findings], ...] = (
     metrics_are_whole,
     lines_have_no_gap,
     lines_arrived,
+    lines_add_up,
+    gaps_are_declared,
     acknowledged_is_stored,
     endings_are_stored,
     models_are_right,

@@ -1,7 +1,10 @@
 """One installation for many campaigns: server, workers behind links, their history, one database."""
 
 import os
+import shutil
 import signal
+import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,10 +15,12 @@ import psycopg
 import requests
 
 from demo.children import Child
-from tests.end_to_end.site import Site
+from tests.end_to_end.site import ROOT, Site
 from tests.faults.history import History, Record
 from tests.faults.postgres import Postgres
 from tests.faults.proxy import Link, Proxy
+from tests.faults.wire import API
+from worker_client.api import ApiClient
 
 LEASE_S = 3.0
 HEARTBEAT_S = 0.5
@@ -41,6 +46,7 @@ class Cluster(Site):
         self.history = History()
         self.proxy = Proxy(self.history, seed)
         self.workers: list[RigWorker] = []
+        self._clients: dict[str, RigWorker] = {}
         self.dataset: dict[str, Any] = {}
 
     @property
@@ -62,6 +68,53 @@ class Cluster(Site):
         worker = RigWorker(self, name, token, self.proxy.link(name, self.port))
         self.workers.append(worker)
         return worker
+
+    def real_worker(self) -> "RigWorker":
+        """One that trains for real, without the stub and in unscaled time; not started."""
+        worker = self.client("real")
+        worker.program = ["-m", "worker_client"]
+        return worker
+
+    def second_dataset(self, sheet: Path) -> dict[str, Any]:
+        """Uploaded once."""
+        known = [each for each in self.get("/datasets")["results"] if each["name"] == sheet.stem]
+        return dict(known[0]) if known else self.upload(sheet)
+
+    def client(self, name: str) -> "RigWorker":
+        """A name with a token and a link that no process uses: a campaign speaks for it."""
+        if name not in self._clients:
+            self._clients[name] = self.add_worker(name)
+            self.workers.remove(self._clients[name])
+        return self._clients[name]
+
+    def full_environment(self) -> dict[str, str]:
+        """For a program that works on this site's database."""
+        return {**os.environ, **self.environment, "PYTHONPATH": str(ROOT)}
+
+    def backup(self) -> Path:
+        """The database as it is now, taken while the server works."""
+        path = self.folder / f"backup-{time.time_ns()}"
+        if self.postgres:
+            return self.postgres.dump(self.database_url, path)
+        with sqlite3.connect(self._sqlite_path) as live, sqlite3.connect(path) as copy:
+            live.backup(copy)
+        return path
+
+    def restore(self, backup: Path) -> None:
+        """As an administrator does: stop the server, put the backup in place, start it."""
+        assert self.server is not None
+        self.server.kill()
+        if self.postgres:
+            self.postgres.load(self.database_url, backup)
+        else:
+            for suffix in ("", "-wal", "-shm"):
+                Path(self._sqlite_path + suffix).unlink(missing_ok=True)
+            shutil.copy(backup, self._sqlite_path)
+        self.restart_server()
+
+    @property
+    def _sqlite_path(self) -> str:
+        return urlsplit(self.database_url).path.removeprefix("/")
 
     def restart_server(self, **environment: str) -> None:
         """After it was killed; returns when it is ready."""
@@ -125,6 +178,8 @@ class RigWorker:
         self.link = link
         self.token = token
         self.process: Child | None = None
+        self.wanted = False  # whether it is to run: set by start
+        self.program = [str(MAIN), cluster.history.address, name]
         self.flags: list[str] = []
         self.environment: dict[str, str] = {}
 
@@ -140,10 +195,15 @@ class RigWorker:
 
     def start(self) -> None:
         """Start it, or start it again."""
-        program = [str(MAIN), self.cluster.history.address, self.name]
         flags = ["--api-url", self.link.address, "--models-dir", str(self.models_dir), *self.flags]
         environment = {"BERT_WORKER_TOKEN": self.token, **self.environment}
-        self.process = self.cluster.spawn(self.name, [*program, *flags], environment)
+        self.wanted = True
+        self.process = self.cluster.spawn(self.name, [*self.program, *flags], environment)
+
+    def stand_down(self) -> None:
+        """End it for the rest of the campaign."""
+        self.kill()
+        self.wanted = False
 
     @property
     def runs(self) -> bool:
@@ -182,6 +242,15 @@ class RigWorker:
             for process in (parent, *parent.children(recursive=True)):
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, number)
+
+    def api(self, **options: Any) -> ApiClient:
+        """The worker's own HTTP client, on this link."""
+        return ApiClient(self.link.address + API, self.token, **options)
+
+    def post(self, path: str, body: dict[str, Any]) -> requests.Response:
+        """One bare call on this link."""
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return requests.post(self.link.address + API + path, json=body, headers=headers, timeout=20)
 
     def next_call(self, call: str, *, after: int, seconds: float = 30.0, status: int | None = 200) -> Record | None:
         """The first such call of this worker that was answered so since `after`; None when there is none in time."""

@@ -34,6 +34,7 @@ class Attempt(NamedTuple):
     ended_at: Any
     outcome: str
     reason: str
+    counts: Any  # what its worker said that it sent; a JSON object, or its text on SQLite
 
 
 class Event(NamedTuple):
@@ -77,7 +78,7 @@ QUERIES: dict[str, tuple[type, str]] = {
     ),
     "attempts": (
         Attempt,
-        "SELECT a.job_id, a.number, w.name, a.claim_id, a.ended_at, a.outcome, a.reason FROM bert_attempts a"
+        "SELECT a.job_id, a.number, w.name, a.claim_id, a.ended_at, a.outcome, a.reason, a.counts FROM bert_attempts a"
         " JOIN bert_workers w ON w.id = a.worker_id WHERE a.job_id IN ({jobs}) ORDER BY a.job_id, a.number",
     ),
     "events": (

@@ -60,6 +60,19 @@ class Postgres:
         server = self._server
         return str(self._execute(name, arguments, bin_path=server.bin_path, user=server.system_user))
 
+    def dump(self, url: str, path: Path) -> Path:
+        """A consistent copy of one database, taken while it is used."""
+        path.write_text(self._tool("pg_dump", "--clean", "--if-exists", url), encoding="utf-8")
+        return path
+
+    def load(self, url: str, dump: Path) -> None:
+        """Put such a copy in the place of the database; whoever is connected is thrown out."""
+        name = urlsplit(url).path.removeprefix("/")
+        self._sql(f'DROP DATABASE "{name}" WITH (FORCE)', f'CREATE DATABASE "{name}"')
+        shared = self._folder / "data" / dump.name  # the server's user may read there
+        shutil.copy(dump, shared)
+        self._tool("psql", "--quiet", "--set", "ON_ERROR_STOP=1", "--file", str(shared), url)
+
     def stop(self) -> None:
         """End it and remove its folder."""
         self._server.stop()

@@ -18,6 +18,7 @@ from tests.faults.history import History, Record
 from tests.faults.wire import Message, read_message
 
 LONGEST_MESSAGE = 64 * 2**20
+LOOK_EVERY_S = 0.1
 FACTS = ("attempt", "claim_id", "reason")  # of a body, for the checker
 
 
@@ -32,6 +33,7 @@ class Weather:
     bytes_per_s: float = 0.0
     slice_bytes: int = 0
     reset_share: float = 0.0
+    lost_answers: float = 0.0  # share of answers that are dropped after the server has committed
 
 
 @dataclass
@@ -158,22 +160,38 @@ class Link:
                 answer = await self._ask(request, way)
                 _note_answer(record, answer)
             await self._act(answer, "answer", call=request.call)
-            await self._send(way.client, self._changed(answer, request.call), down=True)
-            record["delivered"] = True
+            if self._dice.random() < self.weather.lost_answers:
+                raise Dropped
+            whole = self._changed(answer, request.call)
+            await self._send(way.client, whole, down=True)
+            record["delivered"] = len(whole) == len(answer.whole)
+            if not record["delivered"]:
+                raise Dropped  # cut in its middle
         finally:
             self._proxy.history.add(record)
 
     async def _ask(self, request: Message, way: "_Way") -> Message:
         server = await way.server(self._server_port)
         await self._send(server[1], request.whole, down=False)
-        answer = await read_message(server[0])
+        answer = await self._answer(server[0], way)
         if answer is None:
             raise Dropped
         return answer
 
+    async def _answer(self, server: asyncio.StreamReader, way: "_Way") -> Message | None:
+        """The server is not left waiting for a worker that has hung up, as it would not be without a proxy."""
+        reading = asyncio.ensure_future(read_message(server))
+        while not (await asyncio.wait({reading}, timeout=LOOK_EVERY_S))[0]:
+            if way.worker_hung_up:
+                reading.cancel()
+                raise Dropped
+        return reading.result()
+
     async def _act(self, message: Message, where: str, call: str = "") -> int:
         """Obey the rules for this message; returns how often more it is to be sent."""
         more = 0
+        if where == "answer" and message.status == 204:
+            return 0  # nothing was done, so nothing is lost
         for rule in self._matching(call or message.call, where):
             rule.reached.set()
             if rule.act == "hold":
@@ -227,8 +245,14 @@ class _Way:
 
     def __init__(self, link: Link, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._link = link
+        self._reader = reader
         self.client = writer
         self._server: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    @property
+    def worker_hung_up(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._reader.at_eof()
 
     async def server(self, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         """Connected at the first request; a server that has hung up since is called again."""

@@ -10,8 +10,10 @@ import hashlib
 import json
 import os
 import socket
+import sqlite3
 import sys
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,16 @@ from worker_client.spool import Spool
 from worker_client.training import checkpoints
 from worker_client.workspace import Workspace
 
-DEFAULTS = {"step_ms": 20, "save": 10, "prepare_ms": 50, "save_ms": 10, "eval_ms": 50, "fits": 10_000, "spin": 0}
+DEFAULTS = {
+    "step_ms": 20,
+    "save": 10,
+    "prepare_ms": 50,
+    "save_ms": 10,
+    "eval_ms": 50,
+    "fits": 10_000,
+    "spin": 0,
+    "fail_at": 0,
+}
 WEIGHTS = "weights"
 BALLAST_BYTES = 20_000  # so that a save takes a moment, and can be cut in its middle
 
@@ -34,6 +45,10 @@ class OutOfMemory(Exception):
     """The batch does not fit."""
 
 
+class Failed(Exception):
+    """As the run's name wants it, on its first attempt."""
+
+
 class StubTrainer:
     """One start of the child."""
 
@@ -43,6 +58,7 @@ class StubTrainer:
         self.spool = Spool(workspace.spool_path)
         self.plan = plan_of(self.spec.run_name)
         self.root = Path(self.spec.checkpoints_dir)
+        self.sealed_step: int | None = None
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._history = history
         self._facts = {"kind": "trainer", "worker": worker, "job": self.spec.job_id, "attempt": self.spec.attempt}
@@ -53,6 +69,8 @@ class StubTrainer:
         weights = first_weights(self.spec.seed, hashlib.sha256(Path(self.spec.dataset_path).read_bytes()).hexdigest())
         step, weights = self._resume(weights)
         self._tell("start", step=step, batch=self._batch(), checkpointing=self._checkpointing())
+        for number in range(1, step + 1):  # as the real child: the points of its history again, known or not
+            self._append_point(number)
         if self._batch() > self.plan["fits"]:
             raise OutOfMemory
         for number in range(step + 1, self.steps + 1):
@@ -70,14 +88,13 @@ class StubTrainer:
         return int(self.spec.device_batch_size or self.spec.hyperparameters["batch_size"])
 
     def _checkpointing(self) -> bool:
-        return bool(self.spec.hyperparameters.get("gradient_checkpointing"))
+        return bool(getattr(self.spec, "gradient_checkpointing", False))
 
     def _resume(self, weights: str) -> tuple[int, str]:
-        survey = checkpoints.survey(self.root)
-        found = checkpoints.newest_usable(survey, self._fingerprint())
-        checkpoints.drop_others(survey, found, self._fingerprint())
+        found = newest_usable(self.root, self._fingerprint())
         if found is None:
             return 0, weights
+        self.sealed_step = found.step
         return found.step, (found.path / WEIGHTS).read_text(encoding="utf-8")[:64]
 
     def _fingerprint(self) -> str:
@@ -87,16 +104,22 @@ class StubTrainer:
         """One step: a metric point and a log line, then a checkpoint where one is due."""
         self._work(self.plan["step_ms"] / 1000)
         weights = next_weights(weights, number)
-        self.spool.append_metrics(epoch=number, step=number, split="train", values={"loss": 1 / number})
-        self.spool.append_log("INFO", f"step {number} of {self.steps} (process {os.getpid()})")
-        self._tell("step", step=number)
-        self.spool.put_progress(phase="training", epoch=number, step=number, total_steps=self.steps)
+        self._append_point(number)
+        line = self.spool.append_log("INFO", f"step {number} of {self.steps} (process {os.getpid()})")
+        self._tell("step", step=number, line=line)
+        if number == self.plan["fail_at"] and self.spec.attempt == 1:
+            raise Failed
+        progress = {"epoch": number, "step": number, "total_steps": self.steps, "checkpoint_step": self.sealed_step}
+        self.spool.put_progress(phase="training", **progress)
         stop = self.workspace.stop_reason()
         if stop or number % self.plan["save"] == 0:
             self._save(number, weights)
         if stop:
             raise Stopped(stop)
         return weights
+
+    def _append_point(self, number: int) -> None:
+        self.spool.append_metrics(epoch=number, step=number, split="train", values={"loss": 1 / number})
 
     def _work(self, seconds: float) -> None:
         until = time.monotonic() + seconds
@@ -113,6 +136,7 @@ class StubTrainer:
         time.sleep(self.plan["save_ms"] / 1000)
         (folder / checkpoints.STATE).write_text(json.dumps({"global_step": step}), encoding="utf-8")
         checkpoints.seal(folder, self._fingerprint())
+        self.sealed_step = step
         self._tell("sealed", step=step)
         checkpoints.prune(self.root, None)
 
@@ -137,6 +161,16 @@ class StubTrainer:
     def _tell(self, event: str, **facts: Any) -> None:
         record = {**self._facts, "pid": os.getpid(), "at": time.time(), "event": event, **facts}
         self._socket.sendto(json.dumps(record).encode(), self._history)
+
+
+def newest_usable(root: Path, fingerprint: str) -> checkpoints.Checkpoint | None:
+    """What to go on from; the rest is dropped, as the real child does."""
+    if not hasattr(checkpoints, "survey"):  # the previous release (F22)
+        return checkpoints.newest_usable(root, fingerprint)  # type: ignore[arg-type]
+    survey = checkpoints.survey(root)
+    found = checkpoints.newest_usable(survey, fingerprint)
+    checkpoints.drop_others(survey, found, fingerprint)
+    return found
 
 
 def plan_of(run_name: str) -> dict[str, int]:
@@ -167,14 +201,25 @@ def main(history: str, worker: str, root: str) -> int:
     """Exit code as the real child's."""
     workspace = Workspace(Path(root))
     try:
-        outcome, code = StubTrainer(history, worker, workspace).run(), ChildExit.COMPLETED
+        trainer = StubTrainer(history, worker, workspace)
+        with closing(trainer.spool):
+            outcome, code = trainer.run(), ChildExit.COMPLETED
     except Stopped as stopped:
         outcome, code = Outcome("stopped", reason=str(stopped)), ChildExit.STOPPED
+    except Failed:
+        outcome, code = failure(FailureReason.BASE_MODEL_UNAVAILABLE), ChildExit.BASE_MODEL_UNAVAILABLE
     except OutOfMemory:
-        reason = FailureReason.OUT_OF_MEMORY
-        outcome, code = Outcome("failed", reason=reason, message="The batch does not fit."), ChildExit.OUT_OF_MEMORY
-    workspace.write_outcome(outcome)
+        outcome, code = failure(FailureReason.OUT_OF_MEMORY), ChildExit.OUT_OF_MEMORY
+    except (OSError, sqlite3.Error) as error:
+        outcome, code = failure(FailureReason.DISK_FULL, str(error)), ChildExit.DISK_FULL
+    with suppress(OSError):  # no room for a word: the exit code says it
+        workspace.write_outcome(outcome)
     return int(code)
+
+
+def failure(reason: FailureReason, message: str = "As planned.") -> Outcome:
+    """As the training child tells one."""
+    return Outcome("failed", reason=reason, message=message)
 
 
 if __name__ == "__main__":

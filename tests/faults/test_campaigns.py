@@ -22,5 +22,11 @@ def test_the_invariants_hold_under(name: str, cluster: Cluster) -> None:
     fault = FAULTS[name]
     if cluster.database not in fault.databases:
         pytest.skip(f"{fault.title}: only on {' and '.join(fault.databases)}")
+    if cluster.database != "sqlite" and not fault.storage:
+        pytest.skip("the database does not matter")
+    if not fault.small_n:
+        pytest.skip("only in `make faults`")
     verdict = run_campaign(cluster, fault, n=fault.small_n, seed=SEED)
+    if fault.known and not verdict.passed:
+        pytest.xfail(fault.known)
     assert verdict.passed, "\n".join(map(str, verdict.violations))

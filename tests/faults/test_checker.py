@@ -41,7 +41,7 @@ def _add_event(evidence: Evidence, job: int, actor: str, before: str, after: str
 
 def _add_attempt(evidence: Evidence, job: int, number: int, worker: str, outcome: str) -> None:
     claim = f"{CLAIM}{job * 3 + number}"
-    evidence.attempts.append(Attempt(job, number, worker, claim, "today", outcome, ""))
+    evidence.attempts.append(Attempt(job, number, worker, claim, "today", outcome, "", "{}"))
     _add_event(evidence, job, f"worker:{worker}", "pending", "running", number)
     after = "completed" if outcome == "completed" else "pending"
     _add_event(evidence, job, f"worker:{worker}", "running", after, number)
@@ -49,7 +49,7 @@ def _add_attempt(evidence: Evidence, job: int, number: int, worker: str, outcome
     _call(evidence, "claim", **facts, claim_id=claim)
     for step in range(1, STEPS + 1 if outcome == "completed" else STEPS):
         evidence.lines.append(Line(job, number, step, f"step {step} of {STEPS} (process 7)"))
-        told = {"kind": "trainer", "event": "step", "at": _now(evidence), "step": step, "pid": 7}
+        told = {"kind": "trainer", "event": "step", "at": _now(evidence), "step": step, "pid": 7, "line": step}
         evidence.history.append({**told, **facts})
     _call(evidence, "logs", **facts, lines=[1, 2])
     _call(evidence, "metrics", **facts, points=[["train", 1]])
@@ -160,6 +160,17 @@ def a_doubled_line(evidence: Evidence) -> None:
     evidence.lines.append(evidence.lines[-1]._replace(seq=4))
 
 
+def a_silent_gap(evidence: Evidence) -> None:
+    """The trainer's disk had no room for a line, and the worker does not say so."""
+    evidence.lines = [line for line in evidence.lines if (line.job, line.seq) != (2, 3)]
+    next(r for r in evidence.history if r.get("event") == "step" and (r["job"], r["step"]) == (2, 3))["line"] = 0
+
+
+def lines_that_do_not_add_up(evidence: Evidence) -> None:
+    """The worker says that it sent five lines and dropped one; three are there."""
+    evidence.attempts[2] = evidence.attempts[2]._replace(counts={"log_lines": 5, "left_out": 1})
+
+
 def an_acknowledged_line_that_is_gone(evidence: Evidence) -> None:
     """The server said that it has line 9."""
     _call(evidence, "logs", worker="w2", job=1, attempt=2, lines=[9])
@@ -216,6 +227,8 @@ PLANTED: list[tuple[str, Callable[[Evidence], None]]] = [
     ("I6", a_lost_line),
     ("I6", a_gap_in_the_lines),
     ("I6", a_doubled_line),
+    ("I6", lines_that_do_not_add_up),
+    ("I6", a_silent_gap),
     ("I7", an_acknowledged_line_that_is_gone),
     ("I7", an_acknowledged_completion_that_is_gone),
     ("I7", another_model),
@@ -231,6 +244,14 @@ def test_a_planted_violation_is_found(invariant: str, plant: Callable[[Evidence]
     evidence = sound()
     plant(evidence)
     assert invariant in {violation.invariant for violation in check(evidence)}
+
+
+def test_lines_that_the_worker_declared_as_dropped_are_no_violation() -> None:
+    evidence = sound()
+    evidence.attempts[2] = evidence.attempts[2]._replace(counts={"log_lines": 3, "left_out": 1})
+    evidence.lines = [line for line in evidence.lines if (line.job, line.seq) != (2, 2)]
+    evidence.history = [record for record in evidence.history if record.get("call") != "logs"]
+    assert check(evidence) == []
 
 
 def test_a_repeated_ending_is_no_late_write() -> None:

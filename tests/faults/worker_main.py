@@ -6,10 +6,12 @@ An office's minutes are seconds here: leases are 3 s, so a request that gets no 
 of 30, and waits grow to 1 s instead of 60. Nothing else of the worker is touched.
 """
 
+import importlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from worker_client import api, backoff, delivery, lease, poller, runner, uploader
+from worker_client import api, backoff, delivery, lease, poller, runner, signals, uploader
 from worker_client.cli import main
 
 READ_TIMEOUT_S = 1.5
@@ -23,6 +25,10 @@ def scale_time() -> None:
     runner.STOP_GRACE_S = runner.CANCEL_GRACE_S = runner.LOST_GRACE_S = 3.0
     delivery.PAUSE_AFTER_REATTACH_S = 0.1
     poller.CLAIM_WAIT_S = 0.5  # less than a request may take
+    api.DOWNLOAD_READ_TIMEOUT_S = READ_TIMEOUT_S
+    signals.LOOK_EVERY_S = 0.2
+    with suppress(ImportError):  # the previous release (F22) has none
+        importlib.import_module("worker_client.reserve").RETAKE_EVERY_S = 0.5
     for function, defaults in (
         (api.ApiClient.__init__, {"read_timeout_s": READ_TIMEOUT_S}),
         (api.ApiClient.twin, {"read_timeout_s": READ_TIMEOUT_S}),

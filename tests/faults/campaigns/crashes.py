@@ -1,12 +1,13 @@
 """Processes that die or stand still."""
 
+import sqlite3
 import time
 from random import Random
+from urllib.parse import urlsplit
 
-from tests.faults.arena import Arena, fault
+from tests.faults.arena import A_TRAINING_S, Arena, fault
 from tests.faults.cluster import LEASE_S, RigWorker
 
-A_TRAINING_S = 1.8  # of the stub, from the claim to the completion
 PROTOCOL_POINTS = [
     ("claim", "answer"),
     ("download", "answer"),
@@ -38,7 +39,7 @@ def kill_worker(arena: Arena, n: int) -> None:
     arena.each(n, act)
 
 
-@fault("F2", "server killed", "SIGKILL to the server at a random point under load, started again")
+@fault("F2", "server killed", "SIGKILL to the server at a random point under load, started again", small_n=1)
 def kill_server(arena: Arena, n: int) -> None:
     """One server, so one act after the other, with every worker at work."""
     for number in range(n):
@@ -52,7 +53,7 @@ def kill_server(arena: Arena, n: int) -> None:
         arena.cluster.restart_server()
 
 
-@fault("F9", "zombie", "SIGSTOP to the whole worker tree until another worker has the job, then SIGCONT")
+@fault("F9", "zombie", "SIGSTOP to the whole worker tree until another worker has the job, then SIGCONT", small_n=1)
 def zombie(arena: Arena, n: int) -> None:
     """Half of the workers sleep in turn; the others take their jobs."""
     sleepers = arena.cluster.workers[: max(1, len(arena.cluster.workers) // 2)]
@@ -72,3 +73,86 @@ def zombie(arena: Arena, n: int) -> None:
         worker.thaw()
 
     arena.each(n, act, workers=sleepers)
+
+
+@fault("F10", "sleep of all", "SIGSTOP to every worker for more than a lease; nobody else can take the jobs", small_n=1)
+def all_asleep(arena: Arena, n: int) -> None:
+    """Each goes on as the same attempt of the same process, and repeats nothing."""
+    workers = arena.cluster.workers
+    for number in range(-(-n // len(workers))):
+        _sleep_together(arena, arena.dice(number))
+
+
+def _sleep_together(arena: Arena, dice: Random) -> None:
+    workers = arena.cluster.workers
+    mark = arena.cluster.history.mark()
+    for _ in workers:
+        arena.queue(steps=200)
+    claims = [worker.next_event("step", after=mark) for worker in workers]
+    time.sleep(dice.uniform(0, 0.5))
+    for worker in workers:
+        worker.freeze()
+    time.sleep(LEASE_S + 0.5)
+    arena.cluster.get("/queue/status")  # the server sees that the leases have run out
+    for worker in workers:
+        worker.thaw()
+    for claim in claims:
+        if claim:
+            _went_on(arena, claim)
+
+
+def _went_on(arena: Arena, before: dict[str, int]) -> None:
+    run = next(run for run, job in arena.runs.items() if job == before["job"])
+    arena.wait_over(run)
+    starts = [r for r in arena.evidence().told("start") if r["job"] == before["job"]]
+    if [start["pid"] for start in starts] != [before["pid"]]:
+        arena.blame(f"started {len(starts)} times instead of going on", before["job"])
+
+
+@fault(
+    "F15",
+    "database away",
+    "PostgreSQL restarts (fast, immediate) or SQLite is locked for up to 3 s",
+    small_n=1,
+)
+def database_away(arena: Arena, n: int) -> None:
+    """Nobody acts: server and workers find their way back."""
+    for number in range(n):
+        dice = arena.dice(number)
+        for _ in arena.cluster.workers:
+            arena.queue()
+        time.sleep(dice.uniform(0, A_TRAINING_S))
+        if arena.cluster.postgres:
+            mode = dice.choice(("fast", "immediate"))
+            arena.cluster.postgres.restart(mode)
+            arena.count(f"{mode} restarts")
+        else:
+            _lock(arena.cluster.database_url, dice.uniform(0.5, LEASE_S))
+            arena.count("locked")
+
+
+def _lock(database_url: str, seconds: float) -> None:
+    with sqlite3.connect(urlsplit(database_url).path, timeout=20, isolation_level=None) as connection:
+        connection.execute("BEGIN EXCLUSIVE")
+        time.sleep(seconds)
+        connection.execute("ROLLBACK")
+
+
+@fault(
+    "F24",
+    "restored backup",
+    "a backup taken in mid-run replaces the database a few seconds later",
+    small_n=1,
+    known="points that the lost database had acknowledged are not sent again by an attempt that goes on",
+)
+def restored(arena: Arena, n: int) -> None:
+    """What was done since is forgotten by the server and known to the workers; all jobs end all the same."""
+    arena.restored = True
+    for number in range(n):
+        dice = arena.dice(number)
+        for _ in arena.cluster.workers:
+            arena.queue()
+        time.sleep(dice.uniform(0.2, A_TRAINING_S))
+        backup = arena.cluster.backup()
+        time.sleep(dice.uniform(0.2, 2 * A_TRAINING_S))
+        arena.cluster.restore(backup)
