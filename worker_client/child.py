@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,14 @@ from worker_client.settings import child_environment
 TRAINING_COMMAND = (sys.executable, "-m", "worker_client.training")
 TAIL_BYTES = 8_000
 KILL_WAIT_S = 10.0
+
+
+def as_processes(command: Sequence[str], count: int) -> list[str]:
+    """The same command as `count` processes that train one run together, one per GPU (torchrun)."""
+    if count == 1:
+        return list(command)
+    python, *arguments = command
+    return [python, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", *arguments]
 
 
 class ChildProcess:

@@ -13,10 +13,10 @@ from worker_client import hardware
 from worker_client.api import ApiClient
 from worker_client.attempt import SLICE_S, Attempt
 from worker_client.cache import BaseModels, fetch_dataset, forget_datasets
-from worker_client.child import TRAINING_COMMAND, ChildProcess, remember, was_killed
+from worker_client.child import TRAINING_COMMAND, ChildProcess, as_processes, remember, was_killed
 from worker_client.delivery import JobEnd, deliver
 from worker_client.errors import ChildExit, FailureReason, Stopped, TrainingFailed
-from worker_client.memory import Fit, effective_batch, rows_used
+from worker_client.memory import DEFAULT_BATCH_SIZE, Fit, effective_batch, rows_used
 from worker_client.protocol import JobSpec, Outcome, Registration, TrainingSpec
 from worker_client.reserve import is_full_disk
 from worker_client.settings import WorkerSettings
@@ -95,7 +95,7 @@ class JobRunner:
             attempt.check()
             spec = fit.applied_to(spec)
             attempt.workspace.write_spec(spec)
-            outcome = self._run_child(attempt)
+            outcome = self._run_child(attempt, spec.processes)
             smaller = fit.after(outcome, spec)
             if smaller is None:
                 return outcome
@@ -129,16 +129,16 @@ class JobRunner:
             model_dir=str(self._settings.models_dir / f"run-{job.run_id}"),
             checkpoints_dir=str(attempt.workspace.checkpoints_dir),
             device=self._settings.device,
-            processes=self._settings.processes,
+            processes=_processes(job, self._settings.processes),
             gpu_memory_fraction=self._settings.gpu_memory_fraction,
             fake_memory=self._settings.fake_memory,
             worker_name=self._paces.name,
         )
 
-    def _run_child(self, attempt: Attempt) -> Outcome:
+    def _run_child(self, attempt: Attempt, processes: int) -> Outcome:
         workspace, kills = attempt.workspace, hardware.memory_kills()
         child = ChildProcess(
-            [*self._command, str(workspace.root)],
+            [*as_processes(self._command, processes), str(workspace.root)],
             log_path=workspace.child_log_path,
             HF_HUB_OFFLINE="1",
             TRANSFORMERS_OFFLINE="1",
@@ -184,6 +184,15 @@ class JobRunner:
             # Stopped by someone else: a service manager, for one, signals every process of the service.
             return Outcome("stopped", reason="shutdown")
         return outcome or _without_word(exit_code, child.tail(), for_memory=hardware.memory_kills() > kills)
+
+
+def _processes(job: JobSpec, wanted: int) -> int:
+    """How many processes share the run's batch evenly: at most as many as are wanted."""
+    batch = int(job.hyperparameters.get("batch_size", DEFAULT_BATCH_SIZE))
+    fitting = next((count for count in range(min(wanted, batch), 0, -1) if batch % count == 0), 1)
+    if fitting < wanted:
+        log.warning("--processes %d: a batch of %d goes evenly into %d.", wanted, batch, fitting)
+    return fitting
 
 
 def outcome_of(error: Exception) -> Outcome:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import time
 from pathlib import Path
 
 import openpyxl
@@ -23,9 +22,9 @@ from tests.worker_client.training_factories import (
     start_child,
     text_rows,
     token_rows,
+    wait_for_training,
 )
 from worker_client.errors import ChildExit
-from worker_client.spool import Spool
 
 pytestmark = pytest.mark.slow
 
@@ -192,20 +191,6 @@ def test_the_token_pipeline_loads_the_directory_as_it_is(token_run):
     assert found <= {"PESSOA", "LOCAL"}
     assert found
     assert list(find.model.config.id2label.values()) == TAGS
-
-
-def wait_for_training(workspace):
-    """Until the child says that it trains."""
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        if workspace.spool_path.exists():
-            spool = Spool(workspace.spool_path)
-            progress = spool.progress()
-            spool.close()
-            if progress and progress["phase"] == "training":
-                return
-        time.sleep(0.02)
-    raise AssertionError("the child never began to train")
 
 
 def test_a_run_that_is_stopped_and_resumed_gives_the_weights_of_an_uninterrupted_one(text_run, tmp_path):

@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -144,3 +145,17 @@ def figures_of(workspace: Workspace) -> list[dict[str, Any]]:
     points, _ = spool.next_metrics()
     spool.close()
     return points
+
+
+def wait_for_training(workspace: Workspace) -> None:
+    """Until the child says that it trains."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if workspace.spool_path.exists():
+            spool = Spool(workspace.spool_path)
+            progress = spool.progress()
+            spool.close()
+            if progress and progress["phase"] == "training":
+                return
+        time.sleep(0.02)
+    raise AssertionError("the child never began to train")

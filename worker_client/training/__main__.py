@@ -10,6 +10,7 @@ from pathlib import Path
 from worker_client.errors import ChildExit, OutOfMemory, Stopped
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
+from worker_client.training import together
 from worker_client.training.faults import explain
 from worker_client.training.log_lines import routed_logs
 from worker_client.training.stopping import Stopping
@@ -26,7 +27,7 @@ def main(argv: list[str]) -> int:
     workspace = Workspace(Path(argv[0]))
     stopping = Stopping(workspace)
     with stopping.listening():
-        spool = Spool(workspace.spool_path)
+        spool = Spool(workspace.spool_path if together.is_first() else Path(":memory:"))
         try:
             with routed_logs(spool):
                 return _attempt(workspace, stopping, spool)
@@ -48,13 +49,22 @@ def _attempt(workspace: Workspace, stopping: Stopping, spool: Spool) -> int:
     except Exception as problem:
         outcome, code = _failure(problem)
     try:
-        workspace.write_outcome(outcome)
+        if _speaks(workspace, outcome):
+            workspace.write_outcome(outcome)
     except OSError as problem:
         # On a full disk the exit code is the only word that still reaches the parent.
         with suppress(OSError):
             print(f"The outcome cannot be written: {problem}", file=sys.stderr)
         return code if outcome.status != "completed" else ChildExit.of(explain(problem).reason)
     return code
+
+
+def _speaks(workspace: Workspace, outcome: Outcome) -> bool:
+    """Of several processes the first, or the first that fails: what the others meet then is a consequence."""
+    if together.count() == 1:
+        return True
+    said = workspace.read_outcome()
+    return not (said and said.status == "failed") and (together.is_first() or outcome.status == "failed")
 
 
 def _failure(problem: Exception) -> tuple[Outcome, ChildExit]:

@@ -12,7 +12,7 @@ from transformers import set_seed
 
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
-from worker_client.training import checkpoints, environment, narration, trainer
+from worker_client.training import checkpoints, environment, narration, together, trainer
 from worker_client.training.base_models import BaseModel, load_base_model
 from worker_client.training.batches import Layout
 from worker_client.training.callbacks import SaveByClock, StopOnRequest, Telemetry, epoch_points
@@ -136,7 +136,7 @@ def _engine(
         recomputes=prepared.recomputes,
     )
     layout = _layout(prepared, arguments.device)
-    narration.recipe(prepared.recipe, arguments, layout, spec)
+    narration.recipe(prepared.recipe, arguments, layout, spec.base_model)
     return trainer.build_trainer(
         model=prepared.base.model,
         arguments=arguments,
@@ -168,7 +168,8 @@ def _layout(prepared: Prepared, device: torch.device) -> Layout:
 
 def _train(engine: trainer.EncoderTrainer, prepared: Prepared, spool: Spool) -> None:
     """From the newest usable checkpoint, or from the start; ends with the best weights loaded."""
-    found = _checkpoint(Path(prepared.spec.checkpoints_dir), engine.fingerprint, spool)
+    root, first = Path(prepared.spec.checkpoints_dir), together.is_first()
+    found = together.agreed(_checkpoint(root, engine.fingerprint, spool) if first else None)
     if found is None:
         engine.train()
         return
@@ -202,6 +203,8 @@ def _finish(
     best_step, best_epoch = _best(state)
     spool.append_metrics(epoch=best_epoch, step=best_step, split="test", values=metrics)
     narration.result(metrics, best_epoch)
+    if not together.is_first():
+        return Outcome("completed")
     progress.phase("saving")
     facts = _facts(engine, prepared, decoded, metrics, best_epoch)
     digest = export_model(
@@ -250,6 +253,7 @@ def _facts(
     described = {
         **environment.describe(prepared.spec, prepared.recipe),
         "batches": engine.layout.name,
+        "processes": together.count(),
         "device_batch_size": engine.args.per_device_train_batch_size,
         "gradient_accumulation": engine.args.gradient_accumulation_steps,
         "eval_batch_size": engine.args.per_device_eval_batch_size,

@@ -11,6 +11,7 @@ from transformers import TrainerCallback
 
 from worker_client.errors import FailureReason, Stopped, TrainingFailed
 from worker_client.spool import Spool
+from worker_client.training import together
 from worker_client.training.checkpoints import is_sealed
 from worker_client.training.progress import Progress
 from worker_client.training.stopping import Stopping
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 
 LOSS_LINE_EVERY_S = 15.0
 CANCELLED = "cancelled"
+FLAGS = ("should_log", "should_save", "should_evaluate", "should_epoch_stop", "should_training_stop")
 
 
 class Telemetry(TrainerCallback):
@@ -104,7 +106,7 @@ class StopOnRequest(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Save between epochs only by the epoch's own save: a checkpoint before its evaluation would lose it."""
-        reason = self.stopping.reason()
+        reason = together.agreed(self.stopping.reason())
         if reason == CANCELLED:
             raise Stopped(reason)
         if reason and not ends_epoch(args, state):
@@ -117,7 +119,17 @@ class StopOnRequest(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """The checkpoint is whole. Raising keeps the Trainer from evaluating a part of an epoch."""
-        self.stopping.check()
+        if reason := together.agreed(self.stopping.reason()):
+            raise Stopped(reason)
+
+
+class FollowTheFirst(TrainerCallback):
+    """The last of the callbacks: what the first process wants after a step (a line, a checkpoint, an end), all do."""
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Each has a clock of its own, and lines and checkpoints are made by all or hang."""
+        for flag, value in together.agreed({flag: getattr(control, flag) for flag in FLAGS}).items():
+            setattr(control, flag, value)
 
 
 class SaveByClock(TrainerCallback):

@@ -3,7 +3,6 @@
 import logging
 from typing import Any
 
-from worker_client.protocol import TrainingSpec
 from worker_client.training.batches import Layout
 from worker_client.training.data import Parts
 from worker_client.training.encoding import Encoded
@@ -42,20 +41,19 @@ def encoded(by_part: dict[str, Encoded], frame: Frame, measured: dict[str, Any])
         logger.warning("%d words are not read at all: they are predicted O and count as errors", lost)
 
 
-def recipe(chosen: Recipe, arguments: Any, layout: Layout, spec: TrainingSpec) -> None:
+def recipe(chosen: Recipe, arguments: Any, layout: Layout, base_model: str) -> None:
     """Device, precision and batches."""
     logger.info(
-        "Base model %s on %s, precision %s, %s batches, %d rows at once x %d = %d rows per step",
-        spec.base_model,
+        "Base model %s on %s, precision %s, %s batches, %d rows at once x %d x %d processes = %d rows per step",
+        base_model,
         chosen.device,
         chosen.precision,
         layout.name,
         arguments.per_device_train_batch_size,
         arguments.gradient_accumulation_steps,
-        arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps,
+        arguments.world_size,
+        arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * arguments.world_size,
     )
-    if spec.processes > 1 and arguments.world_size == 1:
-        logger.warning("--processes %d: this run uses one process; only one GPU works", spec.processes)
 
 
 def result(metrics: dict[str, float], best_epoch: float) -> None:

@@ -13,9 +13,9 @@ from transformers import EarlyStoppingCallback, PrinterCallback, Trainer, Traine
 
 from worker_client.errors import FailureReason
 from worker_client.formats import Record
-from worker_client.training import checkpoints
+from worker_client.training import checkpoints, together
 from worker_client.training.batches import Layout
-from worker_client.training.callbacks import ends_epoch
+from worker_client.training.callbacks import FollowTheFirst, ends_epoch
 from worker_client.training.encoding import Encoded, balanced_weights
 from worker_client.training.environment import Recipe
 from worker_client.training.faults import explain, is_memory
@@ -80,14 +80,13 @@ class EncoderTrainer(Trainer):
         try:
             # Around all batches: within it the weights are cast once.
             with self.accelerator.autocast():
-                rows = self.args.per_device_eval_batch_size
-                return answers(
-                    self.model, self.task, encoded.features, self.layout, rows=rows, after_batch=self._after_batch
-                )
+                rows, share = self.args.per_device_eval_batch_size, together.shared_out(encoded.features)
+                found = answers(self.model, self.task, share, self.layout, rows=rows, after_batch=self._after_batch)
         except (RuntimeError, MemoryError) as problem:
             if not is_memory(problem):
                 raise
-            return None
+            found = None
+        return together.collected(found)
 
     def _after_batch(self) -> None:
         self.callback_handler.on_prediction_step(self.args, self.state, self.control)
@@ -127,15 +126,19 @@ class EncoderTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        checkpoints.unseal(folder)
+        if together.is_first():
+            checkpoints.unseal(folder)
         try:
             super()._save_checkpoint(model, trial)
-            checkpoints.seal(folder, self.fingerprint)
+            together.wait()  # each process writes the state of its random numbers
+            if together.is_first():
+                checkpoints.seal(folder, self.fingerprint)
         except Exception as problem:
             self._clear_up_after(problem, folder)
             return
         self.told_full_disk = False
-        checkpoints.prune(folder.parent, self.state.best_global_step)
+        if together.is_first():
+            checkpoints.prune(folder.parent, self.state.best_global_step)
 
     def _clear_up_after(self, problem: Exception, folder: Path) -> None:
         """Within an epoch a full disk costs a checkpoint only; at its end the best model must be kept: raises."""
@@ -162,7 +165,7 @@ class OrderOfEpoch(TrainerCallback):
 
 
 def device_batch(effective: int, largest: int | None) -> tuple[int, int]:
-    """Rows per device batch and how many of them make one step: their product is `effective`, exactly.
+    """Rows per device batch and how many of them make one step of a process: their product is `effective`, exactly.
 
     largest: what fits on the device, where that is known. The device batch is the largest divisor within it.
     """
@@ -182,7 +185,7 @@ def training_arguments(
     recomputes: bool = False,
 ) -> TrainingArguments:
     """Our hyperparameters in the library's words. recomputes: gradient checkpointing, whoever wants it."""
-    size, accumulation = device_batch(hyper.batch_size, largest_batch)
+    size, accumulation = device_batch(hyper.batch_size // together.count(), largest_batch)
     return TrainingArguments(
         output_dir=output_dir,
         per_device_train_batch_size=size,
@@ -197,6 +200,7 @@ def training_arguments(
         fp16=recipe.precision == "fp16",
         tf32=recipe.tf32,
         optim="adamw_torch_fused",
+        ddp_find_unused_parameters=False,
         **({_recomputation(): True} if recomputes else {}),
         use_cpu=recipe.device == "cpu",
         dataloader_pin_memory=recipe.device == "cuda",
@@ -232,6 +236,8 @@ def build_trainer(
     trainer = EncoderTrainer(model=model, args=arguments, callbacks=callbacks, **own)
     trainer.remove_callback(PrinterCallback)  # the spool has the lines
     trainer.add_callback(OrderOfEpoch(trainer.order))
+    if together.count() > 1:
+        trainer.add_callback(FollowTheFirst())
     return trainer
 
 

@@ -1,0 +1,101 @@
+"""Two processes train one run as one would, and end together. On CPU, with gloo in the place of NCCL."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from transformers import BertConfig, BertForSequenceClassification
+
+from tests.worker_client.training_factories import (
+    SIGNS,
+    figures_of,
+    log_of,
+    make_spec,
+    make_workspace,
+    text_rows,
+    wait_for_training,
+)
+from worker_client.child import TRAINING_COMMAND, as_processes
+from worker_client.errors import ChildExit
+from worker_client.formats import Record
+from worker_client.training.base_models import load_base_model
+from worker_client.training.tasks import task_for
+
+pytestmark = pytest.mark.slow
+
+ROWS = text_rows(90)  # 72 train: 9 whole steps an epoch
+LIKE = {"epochs": 2, "batch_size": 8}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    """A model without dropout, whose masks would differ between one process and two."""
+    folder = tmp_path_factory.mktemp("base")
+    records = [Record(row, text=text, label=label) for row, (text, label) in enumerate(ROWS, start=2)]
+    made = load_base_model(make_spec(folder, []), task_for("text_classification", list(SIGNS)), records)
+    config = BertConfig(
+        **{**made.model.config.to_dict(), "hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    )
+    BertForSequenceClassification(config).save_pretrained(folder)
+    made.tokenizer.save_pretrained(folder)
+    return folder
+
+
+def start(folder: Path, base: Path, *, processes: int, attempt: int = 1):
+    spec = make_spec(
+        folder,
+        ROWS,
+        base_model="neuralmind/bert-base-portuguese-cased",
+        base_model_dir=str(base),
+        hyperparameters=LIKE,
+        processes=processes,
+    )
+    workspace = make_workspace(folder, spec, attempt)
+    command = [*as_processes(TRAINING_COMMAND, processes), str(workspace.root)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}), workspace
+
+
+def finish(process, workspace):
+    code = process.wait(timeout=300)
+    assert code == ChildExit.COMPLETED, workspace.read_outcome()
+    return workspace
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory, base):
+    return finish(*start(tmp_path_factory.mktemp("two"), base, processes=2))
+
+
+def test_two_processes_give_the_losses_of_one(pair, base, tmp_path):
+    alone = finish(*start(tmp_path, base, processes=1))
+    both, one = figures_of(pair), figures_of(alone)
+    assert [(point["split"], point["step"]) for point in both] == [(point["split"], point["step"]) for point in one]
+    for ours, theirs in zip(both, one, strict=True):
+        assert ours["values"] == pytest.approx(theirs["values"], abs=1e-5)
+    assert pair.read_outcome().environment["processes"] == 2
+    assert "4 rows at once x 1 x 2 processes = 8 rows per step" in log_of(pair)
+
+
+def test_two_processes_stop_together_and_go_on_from_their_checkpoint(pair, base, tmp_path):
+    process, first = start(tmp_path, base, processes=2)
+    wait_for_training(first)
+    first.request_stop("shutdown")
+    assert process.wait(timeout=300) != ChildExit.COMPLETED
+    assert (first.read_outcome().status, first.read_outcome().reason) == ("stopped", "shutdown")
+    second = finish(*start(tmp_path, base, processes=2, attempt=2))
+    assert second.read_outcome().model_sha256 == pair.read_outcome().model_sha256
+
+
+def test_the_first_failure_is_the_one_that_is_told(base, tmp_path):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={"lerning_rate": 1}, processes=2)
+    workspace = make_workspace(tmp_path, spec)
+    command = [*as_processes(TRAINING_COMMAND, 2), str(workspace.root)]
+    done = subprocess.run(command, capture_output=True, timeout=300)
+    assert done.returncode != 0
+    assert workspace.read_outcome().reason == "invalid_data"
+
+
+def test_one_process_is_started_without_torchrun():
+    assert as_processes(TRAINING_COMMAND, 1) == [sys.executable, "-m", "worker_client.training"]
