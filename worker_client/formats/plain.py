@@ -48,13 +48,12 @@ def bodies(chunks: Iterable[bytes], part: str, layout: Layout) -> Iterator[bytes
     head, buffer = _head(stream, layout)
     outline.feed(head)
     while True:
-        end = buffer.find(layout.closing)
-        cut = buffer.rfind(layout.item, 0, end if end >= 0 else len(buffer))
+        cut = buffer.rfind(layout.item)
         if cut >= 0:
             cut += len(layout.item)
             yield buffer[:cut]
             buffer = buffer[cut:]
-        if end >= 0:
+        if layout.closing in buffer:
             # Anything but blanks here may be a comment, in which the end tag is only text.
             if not buffer.lstrip().startswith(layout.closing):
                 raise Irregular
@@ -83,9 +82,12 @@ def _head(stream: Iterator[bytes], layout: Layout) -> tuple[bytes, bytes]:
     return head, buffer[opening.end() :]
 
 
-def refuse_sections(body: bytes) -> None:
-    """In a comment, CDATA or instruction an end tag is only text: such a body may be cut at the wrong place."""
-    if b"<!" in body or b"<?" in body:
+def refuse_sections(body: bytes, layout: Layout) -> None:
+    """In a comment, CDATA or instruction an end tag is only text: such a body may be cut at the wrong place.
+
+    So may one that holds the end of all items: what looks like an item behind it is none.
+    """
+    if b"<!" in body or b"<?" in body or layout.closing in body:
         raise Irregular
 
 

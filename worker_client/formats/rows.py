@@ -38,7 +38,7 @@ def read_stretches(package: Package, part: str, maker: CellMaker, limits: Limits
         for body in bodies(package.chunks(part), part, ROWS):
             rows = plain_rows(body, maker, grid)
             if rows is None:
-                refuse_sections(body)
+                refuse_sections(body, ROWS)
                 parsed = parse_rows([b"<sheetData>", body, b"</sheetData>"], part, maker, grid, limits)
                 rows = list(chain.from_iterable(parsed))
             yield rows

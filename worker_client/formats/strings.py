@@ -82,7 +82,7 @@ def _batches(package: Package, part: str) -> Iterator[Sequence[str]]:
         for body in bodies(package.chunks(part), part, STRINGS):
             batch = plain_strings(body)
             if batch is None:
-                refuse_sections(body)
+                refuse_sections(body, STRINGS)
                 batch = [text for texts in parse_strings([b"<sst>", body, b"</sst>"], part) for text in texts]
             done += len(batch)
             yield batch
@@ -113,7 +113,7 @@ def _uniform(text: str) -> Sequence[str] | None:
     if opening not in OPENINGS or not text.endswith(closing):
         return None
     found = text[len(opening) : -len(closing)].split(closing + opening)
-    return found if text.count("<") == ITEM_TAGS * len(found) else None
+    return None if "<" in "".join(found) else found
 
 
 def parse_strings(chunks: Iterable[bytes], part: str) -> Iterator[list[str]]:
