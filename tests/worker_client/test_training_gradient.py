@@ -102,6 +102,7 @@ def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weigh
         fingerprint="",
         tokenizer=OneTokenizer(),
         layout=layout_of(built, packed),
+        order=LengthGroupedOrder([feature["length"] for feature in encoded.features], batch_size=8, seed=1),
         memory=None,
         note=None,
     )

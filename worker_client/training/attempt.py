@@ -24,12 +24,14 @@ from worker_client.training.framing import Frame, frame_for
 from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.log_lines import quieten_transformers
 from worker_client.training.memory import FakeLimit, Memory
+from worker_client.training.ordering import LengthGroupedOrder
 from worker_client.training.packing import layout_for
 from worker_client.training.progress import Progress
 from worker_client.training.stopping import Stopping
 from worker_client.training.task import Decoded, Task
 from worker_client.training.tasks import task_for
 from worker_client.training.token_lengths import token_lengths
+from worker_client.training.workload import Workload
 
 logger = logging.getLogger(__name__)
 
@@ -136,6 +138,7 @@ def _engine(
         recomputes=prepared.recomputes,
     )
     layout = _layout(prepared, arguments.device)
+    order, workload = _work(prepared)
     narration.recipe(prepared.recipe, arguments, layout, spec.base_model)
     return trainer.build_trainer(
         model=prepared.base.model,
@@ -143,7 +146,7 @@ def _engine(
         hyper=hyper,
         callbacks=[
             *([FakeLimit(spec.fake_memory, recomputes=prepared.recomputes)] if spec.fake_memory else []),
-            Telemetry(spool, progress),
+            Telemetry(spool, progress, workload),
             SaveByClock(hyper.save_every_minutes),
             StopOnRequest(stopping),
         ],
@@ -154,9 +157,19 @@ def _engine(
         fingerprint=_fingerprint(prepared),
         tokenizer=prepared.base.tokenizer,
         layout=layout,
+        order=order,
         memory=memory,
         note=spool.append_event,
     )
+
+
+def _work(prepared: Prepared) -> tuple[LengthGroupedOrder, Workload]:
+    """The rows of every step, and what they take."""
+    lengths, validation = (
+        [feature["length"] for feature in prepared.encoded[part].features] for part in ("train", "validation")
+    )
+    order = LengthGroupedOrder(lengths, batch_size=prepared.hyper.batch_size, seed=prepared.spec.seed)
+    return order, Workload(order, epochs=prepared.hyper.epochs, validation=sum(validation))
 
 
 def _layout(prepared: Prepared, device: torch.device) -> Layout:

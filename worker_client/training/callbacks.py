@@ -15,6 +15,7 @@ from worker_client.training import together
 from worker_client.training.checkpoints import is_sealed
 from worker_client.training.progress import Progress
 from worker_client.training.stopping import Stopping
+from worker_client.training.workload import Workload
 
 logger = logging.getLogger(__name__)
 
@@ -26,17 +27,19 @@ FLAGS = ("should_log", "should_save", "should_evaluate", "should_epoch_stop", "s
 class Telemetry(TrainerCallback):
     """Progress, loss lines and the figures of each epoch."""
 
-    def __init__(self, spool: Spool, progress: Progress) -> None:
+    def __init__(self, spool: Spool, progress: Progress, workload: Workload) -> None:
         self.spool = spool
         self.progress = progress
-        self._began = time.monotonic()
-        self._first_step = 0
-        self._line_due = 0.0
+        self.workload = workload
+        self._began = self._line_at = time.monotonic()
+        self._done_before = 0.0  # by earlier attempts
+        self._line_step = 0
+        self._rate = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Figures of epochs before a resume are said again: the spool is new with each attempt."""
-        self._began, self._first_step = time.monotonic(), state.global_step
-        self._line_due = self._began + LOSS_LINE_EVERY_S
+        self._began = self._line_at = time.monotonic()
+        self._done_before, self._line_step = self.workload.done(state.global_step), state.global_step
         self._append_points(state)
         resumed = {"checkpoint_step": state.global_step} if state.global_step else {}
         self.progress.update(now=True, phase="training", step=state.global_step, total_steps=state.max_steps, **resumed)
@@ -47,8 +50,11 @@ class Telemetry(TrainerCallback):
         self.progress.update(
             phase="training", epoch=round(state.epoch, 4), step=state.global_step, eta_seconds=self._eta(state, now)
         )
-        if now >= self._line_due:
-            self._line_due = now + LOSS_LINE_EVERY_S
+        if now >= self._line_at + LOSS_LINE_EVERY_S:
+            rows = (state.global_step - self._line_step) * self.workload.rows_per_step
+            self._rate = rows / (now - self._line_at)
+            self._line_at, self._line_step = now, state.global_step
+            self.progress.update(message=f"{self._rate:.1f} rows per second")
             control.should_log = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **kwargs: Any) -> None:
@@ -62,12 +68,13 @@ class Telemetry(TrainerCallback):
                 "Lower the learning rate, raise warmup_ratio, or use precision fp32.",
             )
         logger.info(
-            "Epoch %.2f, step %d of %d: loss %.4f, learning rate %.2e",
+            "Epoch %.2f, step %d of %d: loss %.4f, learning rate %.2e%s",
             state.epoch,
             state.global_step,
             state.max_steps,
             logs["loss"],
             logs.get("learning_rate", 0.0),
+            f", {self._rate:.1f} rows per second" if self._rate else "",
         )
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -92,10 +99,10 @@ class Telemetry(TrainerCallback):
             self.spool.append_metrics(**point)
 
     def _eta(self, state: Any, now: float) -> float | None:
-        done = state.global_step - self._first_step
-        if done < 1:
+        done = self.workload.done(state.global_step)
+        if done <= self._done_before:
             return None
-        return round((now - self._began) / done * (state.max_steps - state.global_step), 1)
+        return round((now - self._began) / (done - self._done_before) * (1 - done), 1)
 
 
 class StopOnRequest(TrainerCallback):

@@ -29,11 +29,15 @@ class LengthGroupedOrder(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.epoch)
+        return iter(self.rows_of(self.epoch).tolist())
+
+    def rows_of(self, epoch: int) -> torch.Tensor:
+        """All rows in the order of an epoch."""
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + epoch)
         shuffled = torch.randperm(len(self.lengths), generator=generator)
         pools = shuffled.split(self.batch_size * BATCHES_PER_POOL)
         rows = torch.cat([pool[self.lengths[pool].argsort(descending=True, stable=True)] for pool in pools])
         full = len(rows) // self.batch_size * self.batch_size
         batches = rows[:full].view(-1, self.batch_size)
         mixed = batches[torch.randperm(len(batches), generator=generator)].flatten()
-        return iter([*mixed.tolist(), *rows[full:].tolist()])
+        return torch.cat([mixed, rows[full:]])

@@ -43,6 +43,7 @@ class EncoderTrainer(Trainer):
         fingerprint: str,
         tokenizer: Any,
         layout: Layout,
+        order: LengthGroupedOrder,
         memory: Memory,
         note: Callable[..., None],
         **arguments: Any,
@@ -63,10 +64,7 @@ class EncoderTrainer(Trainer):
         self.note = note  # makes an event of the run page
         self.told_full_disk = False
         self.weight = None if weight is None else torch.tensor(weight, dtype=torch.float32, device=self.args.device)
-        effective = self.args.train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
-        self.order = LengthGroupedOrder(
-            [feature["length"] for feature in train.features], batch_size=effective, seed=self.args.seed
-        )
+        self.order = order
 
     def score(self, records: Sequence[Record], encoded: Encoded) -> Decoded:
         """What the model as it is says about `records`. Raises OutOfMemory when not even one row fits."""
