@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.train import models, report, scores, speed
+from benchmarks.train import models, report, scores, sheets, speed
 
 RESULTS = Path(__file__).resolve().parents[1] / "results"
 
@@ -32,21 +32,25 @@ def main() -> None:
     if asked.merge:
         results.merge(asked.merge)
         return
-    for name in asked.only or (scores.TASKS if asked.f1 or asked.choose else speed.SETTINGS):
-        began = time.monotonic()
-        with tempfile.TemporaryDirectory(prefix="bench-train-") as work:
-            part = _score(asked, name, Path(work)) if asked.f1 or asked.choose else _speed(asked, name, Path(work))
-        kind = "f1" if asked.f1 else "choose" if asked.choose else "speed"
-        results.put(kind, asked.device, asked.model, name, {**part, "threads": asked.threads})
-        print(f"{kind} {name}: {time.monotonic() - began:.0f} s", flush=True)
+    kind = "f1" if asked.f1 else "choose" if asked.choose else "speed"
+    run = _speed if kind == "speed" else _score
+    with tempfile.TemporaryDirectory(prefix="bench-train-") as root:
+        model = models.model_folder(asked.model, sheets.texts(asked.data), Path(root))
+        for name in asked.only or (speed.usual(asked.device) if kind == "speed" else scores.TASKS):
+            began = time.monotonic()
+            with tempfile.TemporaryDirectory(dir=root) as work:
+                part = run(asked, name, model, Path(work))
+            results.put(kind, asked.device, asked.model, name, {**part, "threads": asked.threads})
+            print(f"{kind} {name}: {time.monotonic() - began:.0f} s", flush=True)
 
 
-def _speed(asked: argparse.Namespace, name: str, work: Path) -> dict[str, Any]:
+def _speed(asked: argparse.Namespace, name: str, model: Path, work: Path) -> dict[str, Any]:
     setting = speed.SETTINGS[name]
     scaled = int(setting.rows * speed.SCALE.get((asked.device, asked.model), 1.0)) // 8 * 8
     plan = speed.Plan(
         setting=setting,
         model=asked.model,
+        folder=model,
         device=asked.device,
         rounds=asked.rounds,
         threads=asked.threads,
@@ -60,8 +64,8 @@ def _speed(asked: argparse.Namespace, name: str, work: Path) -> dict[str, Any]:
     return part
 
 
-def _score(asked: argparse.Namespace, name: str, work: Path) -> dict[str, Any]:
-    place = scores.Place(name, asked.model, asked.device, asked.threads, asked.data, work)
+def _score(asked: argparse.Namespace, name: str, model: Path, work: Path) -> dict[str, Any]:
+    place = scores.Place(name, model, asked.device, asked.threads, asked.data, work, asked.rows)
     study = scores.parity if asked.f1 else scores.choose
     return study(place, asked.seeds, lambda line: print(line, flush=True))
 

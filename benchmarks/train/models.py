@@ -47,8 +47,8 @@ DESCRIBED = {
 
 
 def model_folder(name: str, texts: Iterable[str], work: Path) -> Path:
-    """A folder that both sides load. A random one gets a vocabulary of `texts` and is made anew in `work`."""
-    return _minilm() if name == "minilm" else _random(SHAPES[name], texts, work / f"model-{name}")
+    """A folder that both sides load. A random one gets a vocabulary of `texts` and is made in `work`."""
+    return _minilm() if name == "minilm" else _random(SHAPES[name], texts, work / name)
 
 
 def lengths(folder: Path, texts: Iterable[str | list[str]], max_length: int) -> list[int]:
@@ -84,8 +84,6 @@ def _minilm() -> Path:
 
 
 def _random(shape: Shape, texts: Iterable[str], folder: Path) -> Path:
-    if folder.is_dir():
-        return folder
     from tokenizers.implementations import BertWordPieceTokenizer
     from transformers import BertConfig, BertModel, BertTokenizer, set_seed
     from transformers.utils.logging import disable_progress_bar

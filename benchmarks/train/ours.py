@@ -13,7 +13,9 @@ from typing import Any
 from benchmarks.train.sheets import read_parts
 from benchmarks.train.turns import Channel, Meter, Stopwatch, peak_memory, take_part
 from worker_client.training.__main__ import main as child
+from worker_client.workspace import Workspace
 
+OF_THE_PLACE = ("worker", "platform", "device")  # what a run says of its machine and we do not
 LATE_IMPORT = "worker_client.training.attempt"
 
 
@@ -28,9 +30,11 @@ def train(workspace: str) -> None:
 
     sys.addaudithook(watch)
     code = child([workspace])
-    if code:
-        raise SystemExit(f"the child ended with {code}: {(Path(workspace) / 'outcome.json').read_text()}")
-    channel.tell(**peak_memory())
+    outcome = Workspace(Path(workspace)).read_outcome()
+    if code or outcome is None:
+        raise SystemExit(f"the child ended with {code}: {outcome and outcome.message}")
+    recipe = {key: value for key, value in outcome.environment.items() if key not in OF_THE_PLACE}
+    channel.tell(**peak_memory(), recipe=recipe)
 
 
 def predict(model: str, sheet: str, task: str, device: str) -> None:

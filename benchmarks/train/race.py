@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +18,8 @@ TAIL = 3_000
 
 # Both sides wait passively: threads that spin would measure what else runs on a shared machine.
 QUIET = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
+# One GPU for both: with several in sight the Trainer would spread its batches over them.
+QUIET["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
 
 class Racer:
@@ -91,4 +94,5 @@ def race(racers: list[Racer], rounds: int) -> dict[str, list[dict[str, Any]]]:
             report = racer.turn()
             if number:
                 found[racer.name].append(report)
+        print(f"  round {number} of {rounds}", flush=True)
     return found

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import statistics
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.train.models import DESCRIBED
+from benchmarks.train.speed import SETTINGS
 
 Part = dict[str, Any]
 
@@ -37,6 +39,7 @@ MOST_MEMORY = 1.3
 LONGEST_START_S = 15.0
 UNITS = {"avx512f": "AVX-512", "avx512_bf16": "bf16", "amx_bf16": "AMX"}  # by the processor's flag
 LEAST_SHARE_OF_PEAK = 0.4  # on a GPU, at 512 tokens
+TITLES = {"train": "training", "evaluate": "evaluation", "predict": "prediction"}
 HEAD = """# Training: our engine against the reference scripts
 
 `make bench-train`, or `python -m benchmarks.train --help` for its parts. Every turn is kept in `train.json`.
@@ -46,10 +49,12 @@ defaults: fp32, batches of 8, texts padded to `max_seq_length`, entities padded 
 child, run from its spec as the worker runs it. Both train the same rows, epochs, effective batch, `max_length`,
 learning rate and number of threads, one epoch per turn: all processes are alive at once, only one works, the order
 rotates, and a ratio compares two turns of the same round. Given are the median of the rounds and, in brackets, the
-smallest and largest. One more turn before them warms up. The time of a checkpoint is in neither figure.
+smallest and largest. One more turn before them warms up. The time of a checkpoint is in neither figure. On a CPU a
+second ratio compares processor time, which suffers less from what else runs on a shared machine.
 
 - *Padding*: share of the sub-tokens that the model computed and that no text has. Both sides must have read exactly the
-  same number of real ones, or the measurement fails.
+  same number of real ones, or the measurement fails. Of few rows, few are equally long: a short measurement is
+  unfavourable to an engine that groups by length.
 - *Of the peak*: operations of the matrix products on real sub-tokens (backward counts twice the forward), over the
   fastest matrix product of the same precision that this machine made in the same rounds.
 - *Memory*: highest resident size of the process, export of the model included. *Start*: from the start of the process
@@ -69,7 +74,8 @@ class Results:
     def put(self, kind: str, device: str, model: str, name: str, part: Part) -> None:
         """Keep a part and render the page anew."""
         facts = {"machine": machine(device), "engine": _commit(), "measured": f"{datetime.now(UTC):%Y-%m-%d}"}
-        self.parts[f"{kind} {device} {model} {name}"] = {**part, **facts}
+        load = {"load": os.getloadavg()[1]} if hasattr(os, "getloadavg") else {}
+        self.parts[f"{kind} {device} {model} {name}"] = {**part, **facts, **load}
         self._write()
 
     def merge(self, path: Path) -> None:
@@ -78,7 +84,7 @@ class Results:
         self._write()
 
     def _write(self) -> None:
-        self._raw.write_text(json.dumps(_rounded(self.parts), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        self._raw.write_text(json.dumps(_rounded(dict(sorted(self.parts.items()))), indent=1) + "\n", encoding="utf-8")
         self._page.write_text(page(self.parts), encoding="utf-8")
 
 
@@ -98,7 +104,7 @@ def page(parts: dict[str, Part]) -> str:
 
 def speed_lines(name: str, part: Part) -> Iterator[str]:
     """One setting for the console."""
-    for phase in ("train", "evaluate", "predict"):
+    for phase in TITLES:
         for variant, row in part.get(phase, {}).items():
             yield (
                 f"  {name} {phase:8} {variant:15} {row['examples_per_s']:8.1f}/s  {_ratio(row)}  "
@@ -108,14 +114,15 @@ def speed_lines(name: str, part: Part) -> Iterator[str]:
 
 def machine(device: str) -> str:
     """In words, without names."""
-    import torch
-
-    versions = f"Python {platform.python_version()}, torch {torch.__version__}, transformers {version('transformers')}"
+    libraries = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers"))
+    versions = f"Python {platform.python_version()}, {libraries}"
     if device == "cuda":
+        import torch
+
         return f"{torch.cuda.get_device_name()}, {versions}"
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     units = ", ".join(name for flag, name in UNITS.items() if flag in flags)
-    return f"{torch.get_num_threads()} {platform.machine()} cores ({units or 'no AVX-512'}), {versions}"
+    return f"{os.cpu_count()} {platform.machine()} cores ({units or 'no AVX-512'}), {versions}"
 
 
 def _commit() -> str:
@@ -152,32 +159,32 @@ def _speed_section(where: str, settings: dict[str, Part]) -> Iterator[str]:
             f"{_provenance(part)} Rows: {_sizes(part)}; {part['rounds']} rounds. Fastest matrix product: "
             f"{peaks['fp32'] / 1e9:,.0f} GFLOP/s in fp32, {peaks['bf16'] / 1e9:,.0f} in bf16."
         )
-        header = ["", "training, examples/s", "ratio", "padding", "of the peak", "memory, MiB", "start, s"]
-        yield from _table([*header, "evaluation, examples/s", "ratio", "padding"], _training_rows(part))
-        if "predict" in part:
-            rows = (
-                [name, f"{row['examples_per_s']:,.1f}", _ratio(row), f"{row['padding']:.1%}"]
-                for name, row in part["predict"].items()
-            )
-            yield from _table(["prediction", "examples/s", "ratio", "padding"], rows)
-
-
-def _training_rows(part: Part) -> Iterator[list[str]]:
-    for name, row in part["train"].items():
-        evaluated = part["evaluate"][name]
-        gpu = f" + {row['gpu_mib']:,.0f} on the GPU" if row["gpu_mib"] else ""
-        yield [
-            name,
-            f"{row['examples_per_s']:,.1f}",
-            _ratio(row),
-            f"{row['padding']:.1%}",
-            f"{row['share_of_peak']:.0%}",
-            f"{row['memory_mib']:,.0f}{gpu}",
-            f"{row['startup_s']:.0f}",
-            f"{evaluated['examples_per_s']:,.1f}",
-            _ratio(evaluated),
-            f"{evaluated['padding']:.1%}",
+        yield from _table(
+            ["", "variant", "examples/s", "ratio", *(["processor time"] if device == "cpu" else []), "padding"],
+            (
+                [TITLES[phase], name, *_phase_cells(row, device)]
+                for phase in TITLES
+                for name, row in part.get(phase, {}).items()
+            ),
+        )
+        header = [
+            "training",
+            "of the peak",
+            "memory, MiB",
+            *(["GPU memory, MiB"] if device == "cuda" else []),
+            "start, s",
         ]
+        yield from _table(header, ([name, *_process_cells(row, device)] for name, row in part["train"].items()))
+
+
+def _phase_cells(row: Part, device: str) -> list[str]:
+    processor = [f"{row['cpu_ratio']:.2f}"] if device == "cpu" else []
+    return [f"{row['examples_per_s']:,.1f}", _ratio(row), *processor, f"{row['padding']:.1%}"]
+
+
+def _process_cells(row: Part, device: str) -> list[str]:
+    gpu = [f"{row['gpu_mib']:,.0f}"] if device == "cuda" else []
+    return [f"{row['share_of_peak']:.0%}", f"{row['memory_mib']:,.0f}", *gpu, f"{row['startup_s']:.0f}"]
 
 
 def _f1_section(where: str, sets: dict[str, Part]) -> Iterator[str]:
@@ -218,13 +225,15 @@ def _provenances(sets: dict[str, Part]) -> Iterator[str]:
     yield ""
     for name, part in sets.items():
         facts = f"max_length {part['max_length']}, {part['epochs']} epochs"
+        facts += f", learning rate {part['learning_rate']:g}" if "learning_rate" in part else ""
         yield f"- {name}: {_sizes(part)} rows, {facts}. {_provenance(part)}"
 
 
 def _provenance(part: Part) -> str:
     threads = f", {part['threads']} thread{'s' * (part['threads'] > 1)} per process" if part["threads"] else ""
     engine = f"; engine {part['engine']}" if part["engine"] else ""
-    return f"Data: {part['data']}. Machine: {part['machine']}{threads}; {part['measured']}{engine}."
+    load = f", load average {part['load']:.1f} with ourselves" if "load" in part else ""
+    return f"Data: {part['data']}. Machine: {part['machine']}{threads}{load}; {part['measured']}{engine}."
 
 
 def _sizes(part: Part) -> str:
@@ -237,14 +246,12 @@ def _spread(scores: list[float]) -> str:
 
 
 def _order(name: str) -> int:
-    from benchmarks.train.speed import SETTINGS
-
-    return list(SETTINGS).index(name)
+    return list(SETTINGS).index(name) if name in SETTINGS else len(SETTINGS)
 
 
 def _goals(groups: dict[tuple[str, str], dict[str, Part]]) -> Iterator[list[str]]:
     for (kind, where), parts in sorted(groups.items(), key=lambda group: (group[0][0] == "f1", group[0][1])):
-        for name, part in parts.items():
+        for name, part in sorted(parts.items(), key=lambda item: _order(item[0])):
             if kind == "speed" and where in GOALS:
                 yield from _speed_goals(where, name, part)
             elif kind == "f1":
@@ -263,8 +270,9 @@ def _speed_goals(where: str, name: str, part: Part) -> Iterator[list[str]]:
         for phase in ("evaluate", "predict"):
             row = part.get(phase, {}).get("ours, fp32")
             if row and (least := EVALUATION_GOALS.get(name)):
-                what = {"evaluate": "evaluation", "predict": "prediction"}[phase]
-                yield _judged(f"cpu: {what} {name}: at least {least:g} times", _ratio(row), row["ratio"] >= least)
+                yield _judged(
+                    f"cpu: {TITLES[phase]} {name}: at least {least:g} times", _ratio(row), row["ratio"] >= least
+                )
         base = part["train"]["reference, fp32"]["memory_mib"]
         memory = max(row["memory_mib"] for row in ours.values()) / max(base, 1.0)
         yield _judged(f"cpu: memory {name}: at most {MOST_MEMORY} times", f"{memory:.2f}", memory <= MOST_MEMORY)

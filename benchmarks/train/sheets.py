@@ -72,6 +72,13 @@ def read_parts(path: Path, task: str) -> dict[str, list[Record]]:
     return {part: [record for record in records if record.split == part] for part in PARTS}
 
 
+def texts(folder: Path | None) -> Iterator[str]:
+    """Of all kinds: what a vocabulary is learned from."""
+    for kind in SOURCES:
+        for record in load(kind, folder).records:
+            yield record.text or " ".join(record.tokens)
+
+
 def draw(rows: Rows, sizes: Sequence[int], *, distinct: bool = False) -> dict[str, list[Record]]:
     """Random rows, `sizes` for train, validation and test; repeated where there are too few.
 

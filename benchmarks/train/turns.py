@@ -117,5 +117,6 @@ def take_part(channel: Channel) -> None:
 
         def on_train_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
             channel.tell(**self.report)
+            channel.wait()  # what comes after the training must not disturb the others' last turn
 
     trainer.DEFAULT_CALLBACKS.append(Turns())
