@@ -31,7 +31,7 @@ SKETCH = 12  # hashes kept of each text
 LEAST_HASHES = 4  # fewer say too little
 NO_HASH = np.uint32(0xFFFFFFFF)  # fills up a sketch
 SHARED = 0.55  # of the sketches of near-duplicates; on Portuguese court texts about 0.7 of their word triples
-RANKS = 3  # candidates share two of their RANKS smallest hashes
+RANKS = 4  # candidates share two of their RANKS smallest hashes
 MAX_LEADERS = 8  # compared within one bucket, so that a template in ten thousand rows costs no square
 PAIRS_AT_ONCE = 20_000
 
