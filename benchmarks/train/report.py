@@ -263,16 +263,14 @@ def _speed_goals(where: str, name: str, part: Part) -> Iterator[list[str]]:
     for variant, least in GOALS[where].get(name, {}).items():
         if row := part["train"].get(variant):
             title = f"{device}: training {name}, {variant.removeprefix('ours, ')}: at least {least:g} times"
-            yield _judged(title, _ratio(row), row["ratio"] >= least)
+            yield _judged_ratio(title, device, row, least)
             yield from _share_goal(device, name, row)
     ours = {variant: row for variant, row in part["train"].items() if variant.startswith("ours")}
     if device == "cpu":
         for phase in ("evaluate", "predict"):
             row = part.get(phase, {}).get("ours, fp32")
             if row and (least := EVALUATION_GOALS.get(name)):
-                yield _judged(
-                    f"cpu: {TITLES[phase]} {name}: at least {least:g} times", _ratio(row), row["ratio"] >= least
-                )
+                yield _judged_ratio(f"cpu: {TITLES[phase]} {name}: at least {least:g} times", device, row, least)
         base = part["train"]["reference, fp32"]["memory_mib"]
         memory = max(row["memory_mib"] for row in ours.values()) / max(base, 1.0)
         yield _judged(f"cpu: memory {name}: at most {MOST_MEMORY} times", f"{memory:.2f}", memory <= MOST_MEMORY)
@@ -295,6 +293,14 @@ def _f1_goal(name: str, part: Part) -> list[str]:
     spread = statistics.stdev(reference) if len(reference) > 1 else 0.0
     title = f"F1 {name}: not below the reference by more than its standard deviation over seeds ({spread:.4f})"
     return _judged(title, f"{-below:+.4f}", below <= spread)
+
+
+def _judged_ratio(goal: str, device: str, row: Part, least: float) -> list[str]:
+    """On a CPU, wall and processor time must agree: a neighbour's pause makes anyone look fast."""
+    ratios = [row["ratio"], *([row["cpu_ratio"]] if device == "cpu" else [])]
+    met = [ratio >= least for ratio in ratios]
+    found = _ratio(row) + (f"; processor time {row['cpu_ratio']:.2f}" if device == "cpu" else "")
+    return _judged(goal, found, all(met)) if all(met) or not any(met) else [goal, found, "unclear"]
 
 
 def _judged(goal: str, found: str, met: bool) -> list[str]:
