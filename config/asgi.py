@@ -1,4 +1,4 @@
-"""The ASGI application that uvicorn serves."""
+"""The ASGI application that uvicorn serves: Django, and before it what waits."""
 
 import os
 
@@ -7,6 +7,10 @@ from django.core.exceptions import ImproperlyConfigured
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 try:
-    application = get_asgi_application()
+    django = get_asgi_application()
 except ImproperlyConfigured as error:
     raise SystemExit(f"The server does not start: {error}") from None  # one line, not a page of frames
+
+from runs_app.api.waiting_claims import WaitingClaims
+
+application = WaitingClaims(django)

@@ -59,6 +59,9 @@ def _worker_event(event: JobEvent, who: dict[str, object]) -> str:
         "eval_batch_halved": _("Out of memory while evaluating: %(to)s texts at a time instead of %(from)s."),
         "gradient_checkpointing": _("Out of memory with one text at a time: gradient checkpointing was switched on."),
         "checkpoint_damaged": _("Damaged checkpoints were set aside (steps %(steps)s); the one before them is used."),
+        "checkpoint_failed": _(
+            "The disk was full: the checkpoint of step %(step)s was not written; the one before stays."
+        ),
         "spool_full": _("The worker's disk was full: %(left_out)s log lines were left out."),
     }
     facts = defaultdict(lambda: NOTHING, {name: _shown(value) for name, value in event.details.items()})

@@ -68,10 +68,17 @@ class RunLogsView(RunsAPIView):
         after = _after(request)
         if request.accepted_renderer.format != EventStreamRenderer.format:
             return Response(_page(run.job.pk, after))
+        _give_back()
         response = StreamingHttpResponse(_events(pk, after), content_type="text/event-stream")
         response.headers["Cache-Control"] = "no-cache, no-transform"
         response.headers["X-Accel-Buffering"] = "no"
         return response
+
+
+def _give_back() -> None:
+    """The request's own connection would be held as long as the page is open."""
+    if not connection.in_atomic_block:
+        connection.close()
 
 
 def _after(request: Request) -> int:

@@ -1,19 +1,11 @@
 """What workers call. Every view parses, calls one service, answers."""
 
-import asyncio
-import json
-import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asgiref.sync import sync_to_async
 from django.conf import settings
-from django.core.exceptions import RequestDataTooBig
 from django.core.exceptions import ValidationError as DjangoValidationError
-from django.http import HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.exceptions import ValidationError
@@ -44,7 +36,6 @@ from workers_app.api.serializers import MachineSerializer, NewWorkerSerializer, 
 from workers_app.models import Worker
 
 PROTOCOL = 1  # of the newest worker that this server understands; it understands all older ones
-CLAIM_RETRY_S = 1.0  # how often a waiting claim looks again
 
 
 class WorkerView(RunsAPIView):
@@ -148,7 +139,7 @@ def directives(worker: Worker, job: Job | None) -> dict[str, Any]:
 
 
 class ClaimView(WorkerView):
-    """The next job, or 204. `claim` in front of it waits up to `wait_seconds` for one."""
+    """The next job, or 204. `waiting_claims`, in front of Django, asks again for up to `wait_seconds`."""
 
     serializer_class = ClaimSerializer
 
@@ -209,32 +200,6 @@ def _dataset_facts(dataset: Dataset, request: Request) -> dict[str, Any]:
         "repair_bio": dataset.repair_bio,
         "download_url": reverse("dataset-download", args=[dataset.pk], request=request),
     }
-
-
-@csrf_exempt
-async def claim(request: HttpRequest) -> HttpResponseBase:
-    """ClaimView, asked again until there is a job or the wait is over. Holds no thread meanwhile."""
-    view: Callable[[HttpRequest], Awaitable[HttpResponseBase]] = sync_to_async(ClaimView.as_view())
-    deadline = time.monotonic() + _wait_seconds(request)
-    response = await view(request)
-    while response.status_code == status.HTTP_204_NO_CONTENT and (left := deadline - time.monotonic()) > 0:
-        await asyncio.sleep(min(CLAIM_RETRY_S, left))
-        response = await view(request)
-    return response
-
-
-# The schema and the browsable API find a route's view class by this attribute.
-claim.cls = ClaimView  # type: ignore[attr-defined]
-claim.initkwargs = {}  # type: ignore[attr-defined]
-
-
-def _wait_seconds(request: HttpRequest) -> float:
-    """0 for whatever ClaimView will refuse. Reading the body here also lets the view read it more than once."""
-    try:
-        wait = json.loads(request.body).get("wait_seconds", 0)
-    except (ValueError, AttributeError, RecursionError, RequestDataTooBig):
-        return 0.0
-    return float(wait) if isinstance(wait, int | float) and 0 <= wait <= 30 else 0.0
 
 
 class ProgressView(WorkerView):

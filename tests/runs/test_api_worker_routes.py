@@ -6,7 +6,6 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from asgiref.sync import sync_to_async
 from django.utils import timezone
 from rest_framework.test import APIClient
 from time_machine import Traveller
@@ -180,21 +179,6 @@ def test_another_worker_is_told_that_the_checkpoint_lies_elsewhere(worker_api: A
     clock.shift(601)
     body = post(worker_api, "jobs/claim", claim_id=str(uuid4())).json()
     assert body["resume"] == {"same_worker": False, "previous_attempts": 1}
-
-
-def test_a_waiting_claim_gets_the_job_that_comes_meanwhile(
-    worker_api: APIClient, worker: Worker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async def a_job_comes(_seconds: float) -> None:
-        await sync_to_async(make_job)()
-
-    monkeypatch.setattr("runs_app.api.worker_views.asyncio.sleep", a_job_comes)
-    answer = post(worker_api, "jobs/claim", claim_id=str(uuid4()), wait_seconds=30)
-    assert (answer.status_code, answer.json()["job"]["attempt"]) == (200, 1)
-
-
-def test_a_waiting_claim_ends_with_204_when_its_time_is_over(worker_api: APIClient) -> None:
-    assert post(worker_api, "jobs/claim", claim_id=str(uuid4()), wait_seconds=0.05).status_code == 204
 
 
 @pytest.mark.parametrize(
