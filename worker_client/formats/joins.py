@@ -85,9 +85,9 @@ class Joins:
         wide, firm = self._wide_units, self.firm_units
         sizes = np.bincount(wide, minlength=1)
         limit = max(FAMILY_ROWS, int(len(wide) * FAMILY_SHARE))
-        mixed = np.zeros(len(sizes), bool)
-        mixed[wide[firm != wide]] = True
-        return (mixed & (sizes > limit))[wide]
+        widened = np.zeros(len(sizes), bool)
+        widened[wide[firm != wide]] = True
+        return (widened & (sizes > limit))[wide]
 
     def split_families(self) -> dict[str, int]:
         """How many families are too large to keep whole, and how many rows they have."""

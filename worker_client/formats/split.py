@@ -161,9 +161,8 @@ class SplitRows:
         several = np.flatnonzero(sizes[roots] > 1)
         held, counts = np.unique(roots[several] * len(self.kinds) + kind[several], return_counts=True)
         whole: defaultdict[int, Counter[str]] = defaultdict(Counter)
-        for root, one, count in zip(
-            *(part.tolist() for part in (*np.divmod(held, len(self.kinds)), counts)), strict=True
-        ):
+        heads, ones = np.divmod(held, len(self.kinds))
+        for root, one, count in zip(heads.tolist(), ones.tolist(), counts.tolist(), strict=True):
             for name, amount in self.kinds[one]:
                 whole[root][name] += amount * count
         for root, amounts in whole.items():
