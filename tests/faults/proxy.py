@@ -146,7 +146,8 @@ class Link:
             return
         way = _Way(self, reader, writer)
         self._writers.add(writer)
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError, Dropped):
+        # Cancelled: the proxy ends, and Python 3.11 would print a traceback for each connection.
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError, Dropped):
             while message := await read_message(reader):
                 await self._forward(message, way)
         self._writers.discard(writer)

@@ -17,7 +17,7 @@ from tests.faults.arena import A_TRAINING_S, Arena, fault
 from tests.faults.cluster import LEASE_S, RigWorker
 from tests.faults.proxy import Weather
 
-MOST_REAL_TRAININGS = 3
+MOST_REAL_TRAININGS = 2
 BURNERS = 8
 PREVIOUS_RELEASE = "46ca0f9"
 SOAK_S = float(os.environ.get("MINUTES", "5")) * 60
