@@ -258,7 +258,10 @@ def run_campaign(cluster: Cluster, fault: Fault, *, n: int, seed: int) -> Verdic
     began, since = time.monotonic(), cluster.history.mark()
     arena = Arena(cluster, fault.name, seed)
     arena.heal()
-    fault.campaign(arena, n)
+    try:
+        fault.campaign(arena, n)
+    except Exception as error:  # one broken campaign does not end the others
+        arena.blame(f"the campaign broke off: {type(error).__name__}: {str(error)[:300]}")
     arena.heal()
     arena.drain()
     violations = arena.judge(since)
