@@ -3,6 +3,7 @@
 <work-dir>/datasets/<sha256>.xlsx               sheets, checked against their hash
 <work-dir>/base-models/<org>/<name>/<revision>  base models fetched from the hub
 <work-dir>/jobs/<job>/checkpoints/              shared by the attempts of one job
+<work-dir>/jobs/<job>/tokens-<key>.npz          the sheet's sub-tokens, for the next attempt
 <work-dir>/jobs/<job>/memory.json               the batch that fitted, shared too
 <work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.sqlite3 spool.reserve outcome.json stop child.*
 <work-dir>/claim.json worker.lock               the claim under way; held while a worker runs here

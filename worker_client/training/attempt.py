@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from worker_client.formats import Record
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
 from worker_client.training import checkpoints, environment, narration, together, trainer
@@ -30,6 +31,7 @@ from worker_client.training.progress import Progress
 from worker_client.training.stopping import Stopping
 from worker_client.training.task import Decoded, Task
 from worker_client.training.tasks import task_for
+from worker_client.training.token_cache import tokens_of
 from worker_client.training.token_lengths import token_lengths
 from worker_client.training.workload import Workload
 
@@ -90,11 +92,20 @@ def _prepare(spec: TrainingSpec, stopping: Stopping, progress: Progress) -> Prep
     frame = _frame(hyper, base)
     progress.phase("tokenizing")
     stopping.check()
-    encoded = {name: task.encode(getattr(parts, name), base.tokenizer, frame) for name in PARTS}
+    encoded = _encoded(spec, task, parts, base.tokenizer, frame)
     measured = token_lengths(spec, [length for name in PARTS for length in encoded[name].lengths], frame)
     narration.encoded(encoded, frame, measured)
     encoded.update({name: encoded[name].by_length() for name in ("validation", "test")})
     return Prepared(spec, hyper, task, parts, base, frame, encoded, recipe, measured)
+
+
+def _encoded(spec: TrainingSpec, task: Task, parts: Parts, tokenizer: Any, frame: Frame) -> dict[str, Encoded]:
+    by_part: dict[str, list[Record]] = {name: getattr(parts, name) for name in PARTS}
+    tokens = tokens_of(spec, task, [record for records in by_part.values() for record in records], tokenizer)
+    return {
+        name: task.encode(records, [tokens[record.row] for record in records], frame)
+        for name, records in by_part.items()
+    }
 
 
 def _frame(hyper: Hyperparameters, base: BaseModel) -> Frame:

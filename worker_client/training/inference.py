@@ -41,7 +41,8 @@ class Predictor:
 
     def predict(self, records: Sequence[Record]) -> Decoded:
         """What the model says about each record, in their order. Blank records get an answer too: ignore it."""
-        encoded = self.task.encode(records, self._tokenizer, self._frame, labelled=False).by_length()
+        tokens = self.task.tokenize(records, self._tokenizer)
+        encoded = self.task.encode(records, tokens, self._frame, labelled=False).by_length()
         if not encoded.features:
             return self.task.decode(records, encoded, [])
         layout = self._layout = self._layout or self._choose_layout(encoded.features)

@@ -59,8 +59,14 @@ class Task(ABC):
         """The label strings of a record: one, or one per word."""
 
     @abstractmethod
-    def encode(self, records: Sequence[Record], tokenizer: Any, frame: Frame, *, labelled: bool = True) -> Encoded:
-        """Features of the records; with `labelled=False` the labels only mark what is to be predicted."""
+    def tokenize(self, records: Sequence[Record], tokenizer: Any) -> list[np.ndarray]:
+        """The sub-tokens of each record, uncut and without special ones: (sub-tokens, columns), the ids first."""
+
+    @abstractmethod
+    def encode(
+        self, records: Sequence[Record], tokens: Sequence[np.ndarray], frame: Frame, *, labelled: bool = True
+    ) -> Encoded:
+        """Features of tokenized records; with `labelled=False` the labels only mark what is to be predicted."""
 
     @abstractmethod
     def texts(self, feature: Feature) -> Sequence[np.ndarray]:

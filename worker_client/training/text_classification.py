@@ -31,19 +31,24 @@ class TextClassification(Task):
         """Its one label."""
         return (record.label,)
 
-    def encode(self, records: Sequence[Record], tokenizer: Any, frame: Frame, *, labelled: bool = True) -> Encoded:
+    def tokenize(self, records: Sequence[Record], tokenizer: Any) -> list[np.ndarray]:
+        """One column: the ids."""
+        return [
+            np.asarray(ids, dtype=np.int32).reshape(-1, 1)
+            for chunk in in_chunks(records)
+            for ids in tokenizer([record.text for record in chunk], add_special_tokens=False, verbose=False)[
+                "input_ids"
+            ]
+        ]
+
+    def encode(
+        self, records: Sequence[Record], tokens: Sequence[np.ndarray], frame: Frame, *, labelled: bool = True
+    ) -> Encoded:
         """One feature per record."""
-        features: list[Feature] = []
-        cut: list[int] = []
-        lengths: list[int] = []
-        for chunk in in_chunks(records):
-            texts = [record.text for record in chunk]
-            pieces = tokenizer(texts, add_special_tokens=False, verbose=False)["input_ids"]
-            for record, ids in zip(chunk, pieces, strict=True):
-                label = self.ids[record.label] if labelled else 0
-                features.append(_feature(np.asarray(ids, dtype=np.int32), label, frame))
-                cut.append(len(ids) - _read(features[-1], len(ids), frame))
-                lengths.append(len(ids))
+        labels = [self.ids[record.label] if labelled else 0 for record in records]
+        lengths = [len(ids) for ids in tokens]
+        features = [_feature(ids[:, 0], label, frame) for ids, label in zip(tokens, labels, strict=True)]
+        cut = [length - _read(feature, length, frame) for feature, length in zip(features, lengths, strict=True)]
         return Encoded(features, list(range(len(records))), cut, lengths=lengths)
 
     def texts(self, feature: Feature) -> Sequence[np.ndarray]:

@@ -38,25 +38,35 @@ class TokenClassification(Task):
         """The tags."""
         return record.tags
 
-    def encode(self, records: Sequence[Record], tokenizer: Any, frame: Frame, *, labelled: bool = True) -> Encoded:
+    def tokenize(self, records: Sequence[Record], tokenizer: Any) -> list[np.ndarray]:
+        """Two columns: the ids, and which word each is of, -1 for none."""
+        return [
+            _columns(encoding)
+            for chunk in in_chunks(records)
+            for encoding in tokenizer(
+                [list(record.tokens) for record in chunk],
+                is_split_into_words=True,
+                add_special_tokens=False,
+                verbose=False,
+            ).encodings
+        ]
+
+    def encode(
+        self, records: Sequence[Record], tokens: Sequence[np.ndarray], frame: Frame, *, labelled: bool = True
+    ) -> Encoded:
         """One feature per view of a record; a row that gives none (words without sub-tokens) has no feature."""
         features: list[Feature] = []
         owners: list[int] = []
         cut: list[int] = []
-        lengths: list[int] = []
         lost = 0
-        for chunk in in_chunks(records):
-            words = [list(record.tokens) for record in chunk]
-            encodings = tokenizer(words, is_split_into_words=True, add_special_tokens=False, verbose=False).encodings
-            for record, encoding in zip(chunk, encodings, strict=True):
-                tags = [self.ids[tag] for tag in record.tags] if labelled else [0] * len(record.tokens)
-                views = list(_features(encoding, tags, frame))
-                owners += [len(cut)] * len(views)
-                features += views
-                lost += len(tags) - sum(len(view["words"]) for view in views)
-                cut.append(max(len(encoding.ids) - _read(views, frame), 0))
-                lengths.append(len(encoding.ids))
-        return Encoded(features, owners, cut, lost, lengths)
+        for record, pieces in zip(records, tokens, strict=True):
+            tags = [self.ids[tag] for tag in record.tags] if labelled else [0] * len(record.tokens)
+            views = list(_features(pieces, tags, frame))
+            owners += [len(cut)] * len(views)
+            features += views
+            lost += len(tags) - sum(len(view["words"]) for view in views)
+            cut.append(max(len(pieces) - _read(views, frame), 0))
+        return Encoded(features, owners, cut, lost, [len(pieces) for pieces in tokens])
 
     def texts(self, feature: Feature) -> Sequence[np.ndarray]:
         """The one window."""
@@ -123,10 +133,14 @@ class TokenClassification(Task):
         return [[self.labels[tag] for tag in tags] for tags in decoded.labels]
 
 
-def _features(encoding: Any, tags: Sequence[int], frame: Frame) -> Iterator[Feature]:
+def _columns(encoding: Any) -> np.ndarray:
+    words = [-1 if word is None else word for word in encoding.word_ids]
+    return np.asarray([encoding.ids, words], dtype=np.int32).T
+
+
+def _features(pieces: np.ndarray, tags: Sequence[int], frame: Frame) -> Iterator[Feature]:
     """The views of one row, each with the labels of the words that it owns."""
-    ids = np.asarray(encoding.ids, dtype=np.int32)
-    of_word = np.asarray([-1 if word is None else word for word in encoding.word_ids], dtype=np.int64)
+    ids, of_word = pieces.T
     firsts = np.flatnonzero(np.r_[True, of_word[1:] != of_word[:-1]] & (of_word >= 0)) if len(ids) else ids
     views = frame.views(len(ids)) if len(ids) else []
     owner = own_views(firsts, views, len(ids))
