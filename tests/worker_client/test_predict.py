@@ -33,7 +33,7 @@ def train(folder: Path, rows, **changes) -> Path:
 
 @pytest.fixture(scope="module")
 def text_model(tmp_path_factory):
-    return train(tmp_path_factory.mktemp("text"), text_rows(240), hyperparameters={"epochs": 3})
+    return train(tmp_path_factory.mktemp("text"), text_rows(240), hyperparameters={"epochs": 6, "learning_rate": 1e-3})
 
 
 @pytest.fixture(scope="module")
