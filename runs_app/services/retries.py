@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 
-from runs_app.choices import RETRIED_REASONS, FailureReason
+from runs_app.choices import RETRIED_REASONS, AttemptOutcome, FailureReason
 from runs_app.models import Job
 
 FIRST_DELAY_S = 30.0
@@ -41,7 +41,7 @@ def not_before(job: Job, now: datetime) -> datetime | None:
     15 minutes; never more than a twentieth of the lease, so that a server of short leases has short waits. A lease that
     ran out has waited long enough.
     """
-    earlier = job.loss_count
+    earlier = job.attempts.filter(outcome=AttemptOutcome.FAILED).count()
     if not earlier:
         return None
     longest = min(LONGEST_DELAY_S, FIRST_DELAY_S * 2 ** (earlier - 1))

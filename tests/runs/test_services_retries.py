@@ -86,6 +86,16 @@ def test_a_lease_that_ran_out_costs_no_further_wait(worker: Worker, clock: Trave
         assert taken.attempt == attempt
 
 
+def test_leases_that_ran_out_do_not_count_as_failures(worker: Worker, settings: LazySettings, clock: Traveller) -> None:
+    settings.JOB_MAX_ATTEMPTS = 10
+    job: Job | None = make_running_job(worker)
+    for _ in range(4):
+        clock.shift(601)
+        job = claim(worker)
+    assert job is not None
+    assert fail(job, FailureReason.DISK_FULL).not_before is None
+
+
 # Poison
 
 
