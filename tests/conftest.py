@@ -1,6 +1,7 @@
 """Fixtures that every room shares. Objects come from `tests.factories`."""
 
 import datetime as dt
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from rest_framework.test import APIClient
 from tests.databases import CHOICES
 from tests.factories import client_for, make_api_token, make_worker
 from workers_app.models import Worker
+
+# Two processes of pytest share two cores: with more threads each, torch's wait for one another.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 NOON = dt.datetime(2026, 3, 2, 12, 0, tzinfo=dt.UTC)
 
