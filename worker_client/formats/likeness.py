@@ -33,7 +33,7 @@ NO_HASH = np.uint32(0xFFFFFFFF)  # fills up a sketch
 SHARED = 0.55  # of the sketches of near-duplicates; on Portuguese court texts about 0.7 of their word triples
 RANKS = 4  # candidates share two of their RANKS smallest hashes
 MAX_LEADERS = 8  # compared within one bucket, so that a template in ten thousand rows costs no square
-PAIRS_AT_ONCE = 20_000
+PAIRS_AT_ONCE, SKETCHES_AT_ONCE = 20_000, 200_000  # what is held for each at once is many times its size
 
 
 class _Letters(dict[int, str]):
@@ -174,45 +174,59 @@ class Likeness:
         rows = np.array(self._shape_rows, np.int64)
         pairs = [(every, self.first), (rows, rows[first_of(np.array(self._shapes, np.int64))])]
         for rows_held, sketches in self._sketched:
-            rows, table = np.frombuffer(rows_held, np.int64), np.frombuffer(sketches, np.uint32).reshape(-1, SKETCH)
-            distinct = self.first[rows] == rows  # of equal texts one is compared with the rest
-            pairs.extend(_near(rows[distinct], table[distinct]))
+            table = np.frombuffer(sketches, np.uint32).reshape(-1, SKETCH)
+            pairs.extend(_near(np.frombuffer(rows_held, np.int64), table))
         self.family = joined(len(every), pairs)
 
 
 def _near(rows: Rows, sketches: Sketches) -> Iterator[Pairs]:
-    """Near-duplicates among these rows: (leader, row) for each that resembles the leader of a bucket.
-
-    A bucket's first leader is its first sketch by content, whatever the order of the rows; the next is the first that
-    no leader before resembles.
-    """
+    """(one, other) for each two of these rows that were found to be nearly equal."""
     content = _content(sketches)
     first = first_of(content)
     yield rows, rows[first]
     distinct = np.flatnonzero(first == np.arange(len(rows)))
-    rows, sketches = rows[distinct], sketches[distinct]
-    buckets, places = _buckets(sketches, content[distinct])
-    for _ in range(MAX_LEADERS):
-        firsts = np.diff(buckets, prepend=-1) != 0
-        leaders = places[firsts][np.cumsum(firsts) - 1][~firsts]
-        buckets, places = buckets[~firsts], places[~firsts]
-        alike = resemble(sketches, leaders, places)
-        yield rows[leaders[alike]], rows[places[alike]]
-        buckets, places = buckets[~alike], places[~alike]
+    shares = 1 << (len(distinct) // SKETCHES_AT_ONCE).bit_length()
+    for share in range(shares):
+        keys, places = _keys(sketches, distinct, share, shares)
+        for leaders, others in _led(sketches, *_buckets(keys, places, content)):
+            yield rows[leaders], rows[others]
 
 
-def _buckets(sketches: Sketches, content: Marks) -> tuple[Rows, Rows]:
-    """(bucket, place) of sketches that share two of their smallest hashes, by bucket and content."""
-    lowest = sketches[:, :RANKS].astype(np.uint64).T
-    keys = np.concatenate([(one << np.uint64(32)) | other for one, other in combinations(lowest, 2)])
+def _keys(sketches: Sketches, distinct: Rows, share: int, shares: int) -> tuple[Marks, Rows]:
+    """(key, place) of two of the smallest hashes each, of one share of all keys: equal keys are in the same."""
+    keys, places = [], []
+    for one, other in combinations(range(RANKS), 2):
+        chosen = distinct[(sketches[distinct, one] & (shares - 1)) == share]
+        keys.append((sketches[chosen, one].astype(np.uint64) << np.uint64(32)) | sketches[chosen, other])
+        places.append(chosen)
+    return np.concatenate(keys), np.concatenate(places)
+
+
+def _buckets(keys: Marks, places: Rows, content: Marks) -> tuple[Rows, Rows]:
+    """(bucket, place) of those that share a key, by bucket and content."""
     order = np.argsort(keys)
     keys = keys[order]
     starts = np.diff(keys, prepend=~keys[:1]) != 0
     shared = ~starts
     shared[:-1] |= shared[1:]
-    buckets, places = np.cumsum(starts)[shared], order[shared] % max(len(sketches), 1)
+    buckets, places = np.cumsum(starts)[shared], places[order[shared]]
     by_content = np.lexsort((content[places], buckets))
     return buckets[by_content], places[by_content]
+
+
+def _led(sketches: Sketches, buckets: Rows, places: Rows) -> Iterator[Pairs]:
+    """(leader, other) places of those that resemble the leader of their bucket.
+
+    A bucket's first leader is its first sketch by content, whatever the order of the rows; the next is the first that
+    no leader before resembles.
+    """
+    for _ in range(MAX_LEADERS):
+        firsts = np.diff(buckets, prepend=-1) != 0
+        leaders = places[firsts][np.cumsum(firsts) - 1][~firsts]
+        buckets, places = buckets[~firsts], places[~firsts]
+        alike = resemble(sketches, leaders, places)
+        yield leaders[alike], places[alike]
+        buckets, places = buckets[~alike], places[~alike]
 
 
 def _content(sketches: Sketches) -> Marks:
@@ -249,6 +263,7 @@ def first_of(marks: NDArray[Any]) -> Rows:
 
 def joined(count: int, pairs: Sequence[Pairs]) -> Rows:
     """Per row of `count` the lowest row that pairs lead to, directly or through others."""
+    pairs = [(one[one != other], other[one != other]) for one, other in pairs]
     one, other = (np.concatenate(side) for side in zip(*pairs, strict=True))
     root = np.arange(count)
     while True:
