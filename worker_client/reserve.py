@@ -50,6 +50,39 @@ class Reserve:
             return False
 
 
+class KeptNumber:
+    """A number beside the spool, for which a full disk has room: its bytes are there from the start."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with suppress(OSError):
+            if not path.exists():
+                path.write_text(_padded(0), encoding="ascii")
+
+    def add(self, number: int) -> None:
+        """Keep `number` for the next one who takes it."""
+        total = self._read() + number
+        with suppress(OSError), self._path.open("r+", encoding="ascii") as file:
+            file.write(_padded(total))
+
+    def take(self) -> int:
+        """What was added since it was last taken."""
+        number = self._read()
+        self.add(-number)
+        return number
+
+    def _read(self) -> int:
+        try:
+            return int(self._path.read_text(encoding="ascii") or 0)
+        except (OSError, ValueError):
+            return 0
+
+
+def _padded(number: int) -> str:
+    """Always as long: written over the old one it takes no new block."""
+    return f"{number:020}"
+
+
 def is_full_disk(error: BaseException) -> bool:
     """Whether a file or the spool found no room on the disk."""
     if isinstance(error, sqlite3.Error):

@@ -12,14 +12,14 @@ import json
 import math
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from worker_client.protocol import storable
-from worker_client.reserve import Reserve, is_full_disk, may_be_full_disk
+from worker_client.reserve import KeptNumber, Reserve, is_full_disk, may_be_full_disk
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS logs (
@@ -47,7 +47,9 @@ class Spool:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.RLock()
-        self._reserve = None if str(path) == IN_MEMORY else Reserve(path.with_suffix(".reserve"))
+        in_memory = str(path) == IN_MEMORY
+        self._reserve = None if in_memory else Reserve(path.with_suffix(".reserve"))
+        self._left_by_others = None if in_memory else KeptNumber(path.with_suffix(".unwritten"))
         self._unsaved: dict[str, Any] = {}  # marks for which there was no room
         self._unwritten = 0  # lines for which there was no room
         self._since_check = 0
@@ -58,9 +60,12 @@ class Spool:
         self._has_room()
 
     def close(self) -> None:
-        """Release the file."""
+        """Release the file. Lines that found no room are said there, or left to the next one who opens or counts."""
         with self._lock:
             self._tell_unwritten()
+            if self._unwritten and self._left_by_others:
+                self._left_by_others.add(self._unwritten)
+                self._unwritten = 0
             self._db.close()
 
     def give_up_reserve(self) -> None:
@@ -76,6 +81,7 @@ class Spool:
         with self._lock:
             try:
                 with self._transaction():
+                    self._demand_room()
                     lost = self._note_unwritten()
                     seq = self._insert_log(when, level.upper(), storable(message)[:MAX_MESSAGE_CHARS])
                 self._unwritten -= lost
@@ -105,11 +111,8 @@ class Spool:
 
     def put_progress(self, **progress: Any) -> None:
         """Replace the latest progress: phase, epoch, step, total_steps, eta_seconds, message, checkpoint_step."""
-        try:
+        with self._unless_full():  # the next one replaces it anyhow
             self._write("INSERT OR REPLACE INTO state (key, value) VALUES ('progress', ?)", (json.dumps(progress),))
-        except sqlite3.Error as error:
-            if not may_be_full_disk(error):  # the next one replaces it anyhow
-                raise
 
     # The parent's side.
 
@@ -183,20 +186,22 @@ class Spool:
     def tell_left_out(self) -> None:
         """Make an event of the lines that were dropped, once, when no more will come."""
         with self._lock:
+            self._unwritten += self._left_by_others.take() if self._left_by_others else 0
             self._tell_unwritten()
-            left_out = self._get("left_out", 0)
+            left_out = self.counts()["left_out"]
             if left_out and not self._read("SELECT 1 FROM events WHERE kind = 'spool_full'", ()):
-                self.append_event("spool_full", left_out=left_out)
+                with self._unless_full():  # the counts say it too
+                    self.append_event("spool_full", left_out=left_out)
 
     def counts(self) -> dict[str, int]:
         """What the server should have in the end.
 
-        log_lines: the highest number given to a line. left_out: how many of these numbers were dropped.
+        log_lines: the highest number given to a line, written or not. left_out: how many of these were dropped.
         metric_points: pairs of split and step. events: the highest number given to an event.
         """
         return {
-            "log_lines": self._last("logs"),
-            "left_out": self._get("left_out", 0),
+            "log_lines": self._last("logs") + self._unwritten,
+            "left_out": self._get("left_out", 0) + self._unwritten,
             "metric_points": self._number("SELECT count(*) FROM metrics", ()),
             "events": self._last("events"),
         }
@@ -241,25 +246,33 @@ class Spool:
             self._add_gap(last, lines, dropped)
 
     def _note_unwritten(self) -> int:
-        """Once there is room again: one line, numbered as the last of those that were not written. Returns how many."""
-        if not self._has_room():
-            raise sqlite3.OperationalError("the reserve cannot be had: database or disk is full")
+        """Once there is room again: one line, numbered after all those that were not written. Returns how many."""
         lines = self._unwritten
         if lines:
-            seq = self._last("logs") + lines
+            seq = self._last("logs") + lines + 1
             when = datetime.now(UTC).isoformat()
             self._db.execute("INSERT INTO logs VALUES (?, ?, 'WARNING', ?)", (seq, when, NOT_WRITTEN.format(lines)))
-            self._add_gap(seq, lines, lines - 1)
+            self._add_gap(seq, lines, lines)
         return lines
 
     def _tell_unwritten(self) -> None:
-        with suppress(sqlite3.Error), self._transaction():
-            self._unwritten -= self._note_unwritten()
+        """When no more lines will come: the one that says how many may have the room of the reserve."""
+        with suppress(sqlite3.Error):
+            self._surely(self._write_unwritten)
+
+    def _write_unwritten(self) -> None:
+        with self._transaction():
+            lost = self._note_unwritten()
+        self._unwritten -= lost
 
     def _add_gap(self, seq: int, lines: int, dropped: int) -> None:
         self._db.execute("INSERT INTO gaps VALUES (?, ?)", (seq, lines))
         total = json.dumps(self._get("left_out", 0) + dropped)
         self._db.execute("INSERT OR REPLACE INTO state (key, value) VALUES ('left_out', ?)", (total,))
+
+    def _demand_room(self) -> None:
+        if not self._has_room():
+            raise sqlite3.OperationalError("the reserve cannot be had: database or disk is full")
 
     def _has_room(self) -> bool:
         return self._reserve is None or self._reserve.is_held()
@@ -278,14 +291,25 @@ class Spool:
             return self._db.execute(sql, tuple(values)).lastrowid or 0
 
     def _write_surely(self, sql: str, values: Iterable[Any]) -> None:
+        self._surely(lambda: self._write(sql, values))
+
+    def _surely(self, write: Callable[[], Any]) -> None:
         """On a full disk in the place of the reserve. Raises sqlite3.Error when that is full too."""
         try:
-            self._write(sql, values)
+            write()
         except sqlite3.Error as error:
             if self._reserve is None or not may_be_full_disk(error):
                 raise
             self._reserve.give_up()
-            self._write(sql, values)
+            write()
+
+    @contextmanager
+    def _unless_full(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            if not may_be_full_disk(error):
+                raise
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

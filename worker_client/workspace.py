@@ -5,7 +5,7 @@
 <work-dir>/jobs/<job>/checkpoints/              shared by the attempts of one job
 <work-dir>/jobs/<job>/tokens-<key>.npz          the sheet's sub-tokens, for the next attempt
 <work-dir>/jobs/<job>/memory.json               the batch that fitted, shared too
-<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.sqlite3 spool.reserve outcome.json stop child.*
+<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.{sqlite3,reserve,unwritten} outcome.json stop child.*
 <work-dir>/claim.json worker.lock               the claim under way; held while a worker runs here
 <work-dir>/stop                                 put there by a person: the worker stops as at SIGTERM
 <models-dir>/run-<id>/                          the finished model: whole or not there

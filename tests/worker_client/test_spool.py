@@ -189,8 +189,8 @@ def test_lines_for_which_there_is_no_room_are_counted_and_said_later(tmp_path):
     target.append_log("INFO", "room again")
     *_, gap, last = target.next_logs(10**6)
     assert gap["message"] == "Lines left out here: 2. The disk of this worker was full."
-    assert (gap["seq"], last["seq"]) == (written + 2, written + 3)
-    assert balance(target)["left_out"] == 1
+    assert (gap["seq"], last["seq"]) == (written + 3, written + 4)
+    assert balance(target)["left_out"] == 2
 
 
 def test_figures_take_the_place_of_the_reserve(tmp_path, monkeypatch):
@@ -276,4 +276,51 @@ def test_on_a_real_disk_that_is_full_figures_and_the_outcome_go_in_and_lines_are
     assert (told["figures"], told["events"], told["outcome"]) == (500, 1, "disk_full")
     assert told["refused"] > 500
     assert told["late"] == 0
-    assert told["after"] == told["log_lines"] == told["kept"] + told["left_out"] == 2_003
+    assert told["after"] == told["log_lines"] == told["kept"] + told["left_out"] == 2_004
+
+
+def refused(target, count):
+    """Lines that come when the reserve has just been given up."""
+    target.give_up_reserve()
+    for _ in range(count):
+        assert target.append_log("INFO", "line") == 0
+
+
+def test_lines_refused_shortly_before_the_end_are_said_and_counted(tmp_path):
+    target = Spool(tmp_path / "spool.sqlite3")
+    refused(target, 3)
+    target.close()
+    again = Spool(target.path)
+    assert [line["message"] for line in again.next_logs()] == [
+        "Lines left out here: 3. The disk of this worker was full."
+    ]
+    assert balance(again) == {"log_lines": 4, "left_out": 3, "metric_points": 0, "events": 0}
+
+
+@pytest.fixture
+def no_room_for_the_gap(monkeypatch):
+    def full(self, seq, lines, dropped):
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Spool, "_add_gap", full)
+
+
+def test_on_a_disk_that_stays_full_the_parent_counts_what_its_child_could_not_write(tmp_path, no_room_for_the_gap):
+    parent, child = Spool(tmp_path / "spool.sqlite3"), Spool(tmp_path / "spool.sqlite3")
+    refused(child, 3)
+    refused(parent, 2)
+    child.close()
+    parent.tell_left_out()
+    parent.tell_left_out()
+    assert (parent.counts()["log_lines"], parent.counts()["left_out"]) == (5, 5)
+
+
+def test_what_was_counted_and_not_told_waits_for_the_next_start(tmp_path, no_room_for_the_gap):
+    target = Spool(tmp_path / "spool.sqlite3")
+    refused(target, 3)
+    for _ in range(2):
+        target.tell_left_out()
+        target.close()
+        target = Spool(target.path)
+    target.tell_left_out()
+    assert target.counts()["left_out"] == 3

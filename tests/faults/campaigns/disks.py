@@ -19,7 +19,6 @@ DISK = "24m"  # a few times the worker's own reserve
     "disk full",
     "the worker's disk (a tmpfs of 24 MiB) is filled in mid-run and freed a second later",
     storage=False,
-    known="lines that a full disk refused are not counted when the child ends before the reserve is retaken",
 )
 def disk_full(arena: Arena, n: int) -> None:
     """Spool, checkpoints and model lie on it. Nothing crashes, and all is well when there is room again."""
