@@ -168,7 +168,7 @@ class Job(models.Model):
     attempt = models.PositiveIntegerField(_("attempt"), default=0)  # the fencing number: grows with every claim
     loss_count = models.PositiveIntegerField(_("losses"), default=0)
     worker = models.ForeignKey(  # who holds it, or held it last
-        Worker, null=True, on_delete=models.SET_NULL, related_name="jobs", verbose_name=_("worker")
+        Worker, null=True, on_delete=models.SET_NULL, related_name="jobs", verbose_name=_("worker"), db_index=False
     )
     lease_expires_at = models.DateTimeField(_("lease expires at"), null=True)
     cancel_requested_at = models.DateTimeField(_("cancel requested at"), null=True)
@@ -198,6 +198,11 @@ class Job(models.Model):
         indexes = [
             models.Index(fields=["status"], name="ix_bert_jobs_status"),
             models.Index(fields=["-priority", "id"], name="ix_bert_jobs_pending", condition=Q(status=Status.PENDING)),
+            models.Index(
+                fields=["worker"],
+                name="ix_bert_jobs_held_before",
+                condition=Q(status=Status.PENDING, worker__isnull=False),
+            ),
             models.Index(fields=["lease_expires_at"], name="ix_bert_jobs_lease", condition=Q(status=Status.RUNNING)),
         ]
         constraints = [
@@ -222,12 +227,14 @@ class Job(models.Model):
 class Attempt(models.Model):
     """One claim of a job, kept for ever: who, from when to when, how it ended."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("job"))
+    job = models.ForeignKey(  # the unique (job, number) is its index
+        Job, on_delete=models.CASCADE, related_name="attempts", verbose_name=_("job"), db_index=False
+    )
     number = models.PositiveIntegerField(_("attempt"))
     worker = models.ForeignKey(
         Worker, null=True, on_delete=models.SET_NULL, related_name="attempts", verbose_name=_("worker")
     )
-    claim_id = models.UUIDField(db_index=True)
+    claim_id = models.UUIDField()
     started_at = models.DateTimeField(_("started at"))
     ended_at = models.DateTimeField(_("ended at"), null=True)
     outcome = models.CharField(_("outcome"), max_length=16, choices=AttemptOutcome.choices, blank=True)
@@ -255,7 +262,9 @@ class Attempt(models.Model):
 class JobEvent(models.Model):
     """Append-only: every transition and every request, written in the transaction that makes it true."""
 
-    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="events", verbose_name=_("job"))
+    job = models.ForeignKey(  # the unique (job, attempt, seq) is its index
+        Job, on_delete=models.CASCADE, related_name="events", verbose_name=_("job"), db_index=False
+    )
     at = models.DateTimeField(_("at"))
     actor = models.CharField(_("by"), max_length=150)  # "user:ana", "worker:gpu-1" or "server"
     from_status = models.CharField(_("from"), max_length=16, blank=True)

@@ -2,12 +2,11 @@
 
 from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
 
-from runs_app.choices import ACTIVE, MACHINE_REASONS, Status
+from runs_app.choices import ACTIVE, Status
 
 if TYPE_CHECKING:
     from runs_app.models import BaseModel, Job, Run  # noqa: F401  named in strings below
@@ -16,23 +15,6 @@ if TYPE_CHECKING:
 
 class JobQuerySet(models.QuerySet["Job"]):
     """Jobs."""
-
-    def claimable(self, *, worker: "Worker", claim_id: UUID, now: datetime) -> "JobQuerySet":
-        """Pending jobs that `worker` may have now, the first first: by priority, then by age.
-
-        A job that `claim_id` was ever answered with is left out, so that a late repeat of an old request never
-        yields it again.
-        """
-        return (
-            self.filter(Q(not_before=None) | Q(not_before__lte=now), status=Status.PENDING)
-            .filter(Q(worker=worker) | Q(reserved_until=None) | Q(reserved_until__lte=now))
-            .exclude(attempts__claim_id=claim_id)
-            .order_by("-priority", "id")
-        )
-
-    def failed_on(self, worker: "Worker") -> "JobQuerySet":
-        """Those that failed for what this machine lacks: another worker may have it."""
-        return self.filter(attempts__worker=worker, attempts__reason__in=MACHINE_REASONS)
 
     def expired(self, now: datetime) -> "JobQuerySet":
         """Running jobs whose lease ran out."""

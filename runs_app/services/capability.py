@@ -1,8 +1,7 @@
 """Whether a worker can train a run at all: enough GPU memory for the base model, and the base model within reach."""
 
 from dataclasses import dataclass
-
-from django.db.models import Q
+from typing import Any
 
 from runs_app.models import BUILTIN_TINY_BERT, BaseModel, Run
 from workers_app.models import Worker
@@ -12,6 +11,13 @@ BYTES_PER_PARAMETER = 16
 # What CUDA takes for itself, and one text at a time with gradient checkpointing: the least a worker can shrink to.
 BYTES_OF_CONTEXT = 768 * 2**20
 BYTES_PER_TOKEN = 2**19
+
+# `memory_needed` in SQL.
+TOO_LARGE = f"""EXISTS (
+    SELECT 1 FROM bert_base_models AS model
+     WHERE model.model_id = run.base_model AND model.parameter_count > 0
+       AND {BYTES_OF_CONTEXT} + model.parameter_count * {BYTES_PER_PARAMETER}
+           + CAST(run.max_length AS bigint) * {BYTES_PER_TOKEN} > %(memory)s)"""  # noqa: S608
 
 
 @dataclass(frozen=True)
@@ -50,17 +56,18 @@ def lack_of(worker: Worker, run: Run, catalogue: dict[str, BaseModel]) -> Lack |
     return Lack("memory", needed) if memory is not None and needed > memory else None
 
 
-def beyond(worker: Worker) -> Q:
-    """The jobs that `worker` cannot train, as a condition; empty where it can train all."""
-    impossible = Q()
+def beyond(worker: Worker) -> tuple[str, dict[str, Any]]:
+    """The runs for which `lack_of` names something, as a SQL condition on `run` and its parameters."""
+    conditions, values = ["1 = 0"], {}
     memory = gpu_memory(worker)
     if memory is not None:
-        for model in BaseModel.objects.exclude(parameter_count=None):
-            longest = (memory - memory_needed(model, 0)) // BYTES_PER_TOKEN
-            impossible |= Q(run__base_model=model.model_id, run__max_length__gt=max(longest, 0))
+        conditions.append(TOO_LARGE)
+        values["memory"] = memory
     if not worker.may_download:
-        impossible |= ~Q(run__base_model__in=[BUILTIN_TINY_BERT, *worker.base_models])
-    return impossible
+        within_reach = {f"model_{n}": name for n, name in enumerate([BUILTIN_TINY_BERT, *worker.base_models])}
+        conditions.append(f"run.base_model NOT IN ({', '.join(f'%({name})s' for name in within_reach)})")
+        values |= within_reach
+    return " OR ".join(conditions), values
 
 
 def _has_or_gets(worker: Worker, base_model: str) -> bool:

@@ -6,13 +6,13 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import F
 
 from datasets_app.token_lengths import keep_token_lengths
 from runs_app.choices import AttemptOutcome, FailureReason, ReleaseReason, Status
 from runs_app.models import BUILTIN_TINY_BERT, Attempt, Job, Run, TrainedModel
-from runs_app.services.capability import beyond
+from runs_app.services.claiming import take_next
 from runs_app.services.errors import LeaseLost, WorkerBusy
 from runs_app.services.retries import has_budget, is_worth_retrying, not_before, reserved_until
 from runs_app.services.transitions import SERVER, Transition, apply, end_attempt, lost, note, worker_actor
@@ -42,13 +42,29 @@ def claim_job(*, worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
     and partial unique indexes hold "one live attempt per job, one per worker" against every race. The same
     `claim_id` again returns the same job while that attempt lives. Raises WorkerBusy.
     """
-    requeue_expired(now=now)
+    job = _take_next(worker, claim_id, now)
+    if job is not None:
+        return job
+    # Nothing waits; or nothing is given out before an expired lease and an answer that got lost are seen to.
+    has_expired = Job.objects.expired(now).exists()
+    if has_expired:
+        requeue_expired(now=now)
     live = live_attempt(worker)
     if live is not None:
         return _repeated(live, claim_id)
+    return _take_next(worker, claim_id, now) if has_expired else None
+
+
+def _take_next(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
     if worker.draining:
         return None
-    return _claim_first(worker, claim_id, now)
+    try:
+        return take_next(worker=worker, claim_id=claim_id, lease_end=lease_end(now), now=now)
+    except IntegrityError:  # the same claim sent twice, or a second one of this worker, was faster
+        live = live_attempt(worker)
+        if live is None:
+            raise
+        return _repeated(live, claim_id)
 
 
 def live_attempt(worker: Worker) -> Attempt | None:
@@ -60,58 +76,6 @@ def _repeated(live: Attempt, claim_id: UUID) -> Job:
     if live.claim_id != claim_id:
         raise WorkerBusy(f"This worker holds job {live.job_id} (attempt {live.number}); finish or release it first.")
     return live.job
-
-
-def _claim_first(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
-    with transaction.atomic():
-        _one_at_a_time(worker)
-        live = live_attempt(worker)  # the same claim sent twice, or a second one, may have been faster
-        if live is not None:
-            return _repeated(live, claim_id)
-        candidate = _next_for(worker, claim_id, now)
-        return _take(candidate, worker, claim_id, now) if candidate is not None else None
-
-
-def _next_for(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
-    """The job that `worker` should take: what it held before, then the others, last what it lacks something for."""
-    waiting = Job.objects.claimable(worker=worker, claim_id=claim_id, now=now).exclude(beyond(worker))
-    if connection.features.has_select_for_update_skip_locked:
-        # One row and no more: what a claim locks, the claims beside it do not see.
-        waiting = waiting.select_for_update(skip_locked=True, of=("self",))
-    elsewhere = waiting.exclude(pk__in=Job.objects.failed_on(worker).values("pk"))
-    turns = (elsewhere.filter(worker=worker), elsewhere, waiting)
-    return next((job for job in (turn.select_related("run").first() for turn in turns) if job is not None), None)
-
-
-def _one_at_a_time(worker: Worker) -> None:
-    """Until the end of the transaction no other call may give this worker a job (SQLite has one writer anyhow)."""
-    Worker.objects.select_for_update(no_key=True).filter(pk=worker.pk).first()
-
-
-def _take(candidate: Job, worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
-    expected = Job.objects.filter(pk=candidate.pk, status=Status.PENDING, attempt=candidate.attempt)
-    started = {} if candidate.run.started_at else {"started_at": now}
-    to_running = Transition(
-        Status.RUNNING,
-        worker_actor(worker),
-        reason="claimed",
-        run_values=started,
-        job_values={
-            "attempt": F("attempt") + 1,
-            "worker": worker,
-            "lease_expires_at": lease_end(now),
-            "phase": "",
-            "progress_message": "",
-            "not_before": None,
-            "reserved_until": None,
-            # Another worker's disk does not hold it.
-            "checkpoint_step": candidate.checkpoint_step if candidate.worker_id == worker.pk else None,
-        },
-    )
-    job = apply(expected, to_running, now=now)
-    if job is not None:
-        Attempt.objects.create(job=job, number=job.attempt, worker=worker, claim_id=claim_id, started_at=now)
-    return job
 
 
 def lease_end(now: datetime) -> datetime:
@@ -140,17 +104,19 @@ def renew_lease(*, job_id: int, attempt: int, worker: Worker, now: datetime) -> 
 
     Raises LeaseLost when somebody has, when the job is over, or when it was never this attempt's.
     """
-    with transaction.atomic():
-        held = Job.objects.held_by(worker, attempt).filter(pk=job_id)
-        if not held.update(lease_expires_at=lease_end(now)):
-            return _reattach(job_id, attempt, worker, now)
-        return held.select_related("run").get()
+    held = Job.objects.held_by(worker, attempt).filter(pk=job_id)
+    try:
+        with transaction.atomic():
+            if not held.update(lease_expires_at=lease_end(now)):
+                return _reattach(job_id, attempt, worker, now)
+            return held.select_related("run").get()
+    except IntegrityError:  # a claim of the same worker was faster, and it holds another job now
+        raise _lease_lost(job_id, attempt) from None
 
 
 def _reattach(job_id: int, attempt: int, worker: Worker, now: datetime) -> Job:
     lost_here = Attempt.objects.filter(job_id=job_id, number=attempt, worker=worker, outcome=AttemptOutcome.LOST)
     expected = Job.objects.filter(pk=job_id, status=Status.PENDING, attempt=attempt, worker=worker)
-    _one_at_a_time(worker)
     if not lost_here.exists() or live_attempt(worker) is not None:
         raise _lease_lost(job_id, attempt)
     back = Transition(

@@ -1,7 +1,8 @@
-"""The one place that writes a status: a conditional UPDATE of the job, its run, its attempt and its event.
+"""The place that writes a status: a conditional UPDATE of the job, its run, its attempt and its event.
 
 Every transition names the status (and, for a worker, the attempt) that it expects; zero rows changed means that
-somebody else was first, and nothing else is written. The same statements hold on SQLite and PostgreSQL.
+somebody else was first, and nothing else is written. The same statements hold on SQLite and PostgreSQL. Only the claim
+is written elsewhere: `claiming` says the same in SQL, for speed.
 """
 
 from dataclasses import dataclass

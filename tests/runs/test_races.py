@@ -97,6 +97,17 @@ def test_two_claims_of_one_worker_at_once_yield_one_job_and_a_refusal(again: int
     assert Attempt.objects.count() == 1
 
 
+def test_two_claims_at_once_that_find_an_expired_job_and_a_waiting_one_share_them(again: int) -> None:
+    job = make_running_job()
+    waiting, late = make_job(job.run.dataset), after_lease(job)
+    fleet = [make_worker()[0] for _ in range(2)]
+    calls = [lambda w=worker: queue.claim_job(worker=w, claim_id=uuid4(), now=late) for worker in fleet]
+    taken = at_once(*calls)
+    assert sorted(answer.pk for answer in taken) == [job.pk, waiting.pk]
+    job.refresh_from_db()
+    assert (job.attempt, job.loss_count) == (2, 1)
+
+
 def test_expiry_and_heartbeat_at_once_leave_the_job_with_its_worker(again: int) -> None:
     job = make_running_job()
     late = after_lease(job)

@@ -55,6 +55,19 @@ def test_the_largest_of_several_gpus_counts(large: BaseModel) -> None:
     assert claim(with_gpus(4, 12)) is not None
 
 
+@pytest.mark.parametrize(("spare_bytes", "is_offered"), [(0, True), (-1, False)])
+def test_a_gpu_is_large_enough_to_the_byte(large: BaseModel, spare_bytes: int, is_offered: bool) -> None:
+    job = make_job(base_model=LARGE)
+    gpus = [{"name": "GPU", "memory_bytes": memory_needed(large, job.run.max_length) + spare_bytes}]
+    assert (claim(make_worker(hardware={"gpus": gpus})[0]) is not None) is is_offered
+
+
+def test_a_model_of_unknown_size_is_offered_to_every_gpu(large: BaseModel) -> None:
+    BaseModel.objects.filter(pk=large.pk).update(parameter_count=None)
+    make_job(base_model=LARGE)
+    assert claim(with_gpus(1)) is not None
+
+
 def test_a_worker_without_a_gpu_trains_what_it_is_given(large: BaseModel) -> None:
     make_job(base_model=LARGE)
     assert claim(with_gpus()) is not None

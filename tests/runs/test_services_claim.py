@@ -1,15 +1,18 @@
 """Claiming: who gets which job, and what a repeated request is answered."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from django.db import IntegrityError, connection, models
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from runs_app.choices import FailureReason, ReleaseReason, Status
-from runs_app.models import Attempt, Job
+from runs_app.models import Attempt, Job, JobEvent
 from runs_app.services import queue, runs
-from runs_app.services.errors import WorkerBusy
+from runs_app.services.errors import LeaseLost, WorkerBusy
 from tests.factories import after_lease, claim, make_job, make_run, make_running_job, make_worker
 from workers_app.models import Worker
 
@@ -237,3 +240,129 @@ def test_a_job_that_failed_for_what_a_machine_lacks_is_tried_again_where_nothing
     taken = claim(worker)
     assert taken is not None
     assert (taken.pk, taken.attempt) == (job.pk, 2)
+
+
+# Expired leases
+
+
+def expired(worker: Worker | None = None) -> Job:
+    """A running job whose lease ran out a second ago; nobody has noticed yet."""
+    job = make_running_job(worker)
+    Job.objects.filter(pk=job.pk).update(lease_expires_at=timezone.now() - timedelta(seconds=1))
+    return job
+
+
+def test_an_expired_job_comes_before_a_younger_one_that_waits(worker: Worker) -> None:
+    old, _young = expired(), make_job()
+    taken = claim(worker)
+    assert taken is not None
+    assert (taken.pk, taken.attempt, taken.loss_count) == (old.pk, 2, 1)
+
+
+def test_an_expired_job_stands_behind_a_more_urgent_one(worker: Worker) -> None:
+    old, urgent = expired(), make_job(priority=5)
+    taken = claim(worker)
+    old.refresh_from_db()
+    assert taken is not None
+    assert (taken.pk, old.status, old.loss_count) == (urgent.pk, "pending", 1)
+
+
+def test_a_worker_whose_own_lease_ran_out_claims_its_job_anew(worker: Worker) -> None:
+    mine, _urgent = expired(worker), make_job(priority=5)
+    taken = claim(worker)
+    assert taken is not None
+    assert (taken.pk, taken.attempt, taken.loss_count) == (mine.pk, 2, 1)
+
+
+# What a claim writes, and what it costs
+
+
+def defaults_of(model: type[models.Model], row: models.Model, given: set[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The columns of `row` beside `given`, and what the ORM would have put there."""
+    names = [field.attname for field in model._meta.concrete_fields if field.name not in {"id", *given}]
+    return {name: getattr(row, name) for name in names}, {name: getattr(model(), name) for name in names}
+
+
+def test_a_claim_leaves_the_other_columns_of_attempt_and_event_at_their_defaults(worker: Worker) -> None:
+    make_job()
+    claim(worker)
+    attempt, event = Attempt.objects.get(), JobEvent.objects.get(reason="claimed")
+    found, wanted = defaults_of(Attempt, attempt, {"job", "number", "worker", "claim_id", "started_at"})
+    assert found == wanted
+    given = {"job", "at", "actor", "from_status", "to_status", "attempt", "reason"}
+    found, wanted = defaults_of(JobEvent, event, given)
+    assert found == wanted
+
+
+def test_the_job_that_comes_back_is_the_row_as_it_was_written(worker: Worker) -> None:
+    make_job()
+    taken = claim(worker)
+    assert taken is not None
+    row = Job.objects.get(pk=taken.pk)
+    names = [field.attname for field in Job._meta.concrete_fields]
+    assert {name: getattr(taken, name) for name in names} == {name: getattr(row, name) for name in names}
+
+
+def test_a_claim_is_one_statement_on_postgresql_and_one_short_transaction_on_sqlite(worker: Worker) -> None:
+    make_job()
+    with CaptureQueriesContext(connection) as queries:
+        claim(worker)
+    statements = [query["sql"].split()[0] for query in queries]
+    short = ["SELECT", "SAVEPOINT", "UPDATE", "WITH", "WITH", "WITH", "RELEASE"]
+    assert statements == (["WITH"] if connection.vendor == "postgresql" else short)
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="its statement names the UPDATE that finds no row")
+def test_a_claim_of_an_idle_worker_writes_nothing(worker: Worker) -> None:
+    with CaptureQueriesContext(connection) as queries:
+        assert claim(worker) is None
+    assert {query["sql"].split()[0] for query in queries} == {"SELECT"}
+
+
+# What the indexes refuse
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_job_with_a_live_attempt_is_not_given_out_whatever_its_status_says(worker: Worker) -> None:
+    job, (other, _token) = make_job(), make_worker()
+    live = {"claim_id": uuid4(), "started_at": timezone.now()}
+    Attempt.objects.create(job=job, number=7, worker=other, **live)
+    with pytest.raises(IntegrityError):
+        claim(worker)
+    job.refresh_from_db()
+    assert (job.status, job.run.status, job.attempt, job.events.count()) == ("pending", "pending", 0, 1)
+
+
+@pytest.mark.parametrize("is_the_same", [True, False])
+def test_a_claim_that_the_index_refused_is_answered_like_a_second_one(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, is_the_same: bool
+) -> None:
+    job, mine, take_next = make_job(), uuid4(), queue.take_next
+
+    def overtaken(*, claim_id: Any, **values: Any) -> None:
+        take_next(claim_id=mine if is_the_same else uuid4(), **values)
+        raise IntegrityError("uq_bert_attempts_live_per_worker")
+
+    monkeypatch.setattr(queue, "take_next", overtaken)
+    if is_the_same:
+        answer = claim(worker, claim_id=mine)
+        assert answer is not None
+        assert (answer.pk, answer.attempt) == (job.pk, 1)
+    else:
+        with pytest.raises(WorkerBusy):
+            claim(worker, claim_id=mine)
+
+
+def test_a_job_is_not_taken_up_again_by_a_worker_that_was_given_another_meanwhile(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost = expired(worker)
+    queue.requeue_expired(now=timezone.now())
+    make_job(priority=5)
+    Job.objects.filter(pk=lost.pk).update(not_before=timezone.now() + timedelta(hours=1))
+    assert claim(worker) is not None
+    monkeypatch.setattr(queue, "live_attempt", lambda worker: None)  # as it was a moment before that claim
+    with pytest.raises(LeaseLost):
+        queue.renew_lease(job_id=lost.pk, attempt=1, worker=worker, now=timezone.now())
+    lost.refresh_from_db()
+    assert (lost.status, lost.loss_count) == ("pending", 1)
