@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.db.models import Q
 from django.utils import timezone
@@ -60,8 +61,14 @@ def record_machine(*, worker: Worker, facts: dict[str, Any], now: datetime) -> N
 
 
 def touch(*, worker: Worker, now: datetime, **gpu: float | int | None) -> None:
-    """The worker called: it is online. `gpu` may hold gpu_utilization (%) and gpu_memory_bytes."""
+    """The worker called: it is online. `gpu` may hold gpu_utilization (%) and gpu_memory_bytes.
+
+    Without them, what was written a moment ago is not written again: an idle worker asks for a job each second.
+    """
     given = {name: value for name, value in gpu.items() if value is not None}
+    moment = timedelta(seconds=settings.WORKER_OFFLINE_SECONDS / 20)
+    if not given and worker.last_seen_at is not None and timedelta() <= now - worker.last_seen_at < moment:
+        return
     Worker.objects.filter(pk=worker.pk).update(last_seen_at=now, **given)
 
 

@@ -155,8 +155,8 @@ class ClaimView(WorkerView):
 
 def claim_answer(job: Job, worker: Worker, request: Request) -> dict[str, Any]:
     """Job, run, dataset and what earlier attempts left."""
-    earlier = job.attempts.filter(number__lt=job.attempt).order_by("-number")
-    last = earlier.first()
+    run = Run.objects.select_related("dataset").get(pk=job.run_id)
+    last = job.attempts.filter(number=job.attempt - 1).first() if job.attempt > 1 else None
     return {
         "job": {
             "id": job.pk,
@@ -166,11 +166,11 @@ def claim_answer(job: Job, worker: Worker, request: Request) -> dict[str, Any]:
             "lease_seconds": settings.JOB_LEASE_SECONDS,
             "heartbeat_seconds": settings.JOB_HEARTBEAT_SECONDS,
         },
-        "run": _run_facts(job.run),
-        "dataset": _dataset_facts(job.run.dataset, request),
+        "run": _run_facts(run),
+        "dataset": _dataset_facts(run.dataset, request),
         "resume": {
             "same_worker": last is not None and last.worker_id == worker.pk,
-            "previous_attempts": earlier.count(),
+            "previous_attempts": job.attempt - 1,
         },
     }
 

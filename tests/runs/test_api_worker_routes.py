@@ -67,6 +67,18 @@ def test_a_heartbeat_notes_that_the_worker_is_there_and_how_busy_its_gpu_is(
     assert (worker.last_seen_at, worker.gpu_utilization, worker.gpu_memory_bytes) == (NOON, 97.5, 2**40)
 
 
+def test_an_idle_worker_that_asks_each_second_is_noted_every_few_seconds(
+    worker_api: APIClient, worker: Worker, clock: Traveller
+) -> None:
+    noted = []
+    for _ in range(6):
+        post(worker_api, "jobs/claim", claim_id=str(uuid4()))
+        worker.refresh_from_db()
+        noted.append(worker.last_seen_at)
+        clock.shift(1)
+    assert noted == [NOON] * 5 + [NOON + timedelta(seconds=5)]
+
+
 @pytest.mark.parametrize(
     ("wish", "told"), [(runs.request_cancel, "cancel_requested"), (runs.request_pause, "pause_requested")]
 )
