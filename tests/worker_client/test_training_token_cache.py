@@ -76,7 +76,20 @@ def test_another_tokenizer_is_not_taken_for_the_first(job):
     assert job.tokens()[1] == 1
 
 
-@pytest.mark.parametrize("damage", [lambda whole: whole[:-100], lambda whole: whole[:300] + b"x" + whole[301:]])
+def of_an_unknown_compression(whole):
+    at = whole.index(b"PK\x01\x02") + 10  # where the zip file's directory names it
+    return whole[:at] + b"c" + whole[at + 1 :]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: whole[:-100],
+        lambda whole: whole[:300] + b"x" + whole[301:],
+        lambda whole: b"",
+        of_an_unknown_compression,
+    ],
+)
 def test_a_damaged_file_is_made_again(job, damage):
     first, _ = job.tokens()
     (path,) = job.files

@@ -23,6 +23,8 @@ from worker_client.training.task import Task
 logger = logging.getLogger(__name__)
 
 FORM = 1  # of the file and of what Task.tokenize gives
+# An empty file, as a power cut leaves it, is an EOFError; flipped bits can read as a kind of zip file not known yet.
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile)
 
 
 def tokens_of(spec: TrainingSpec, task: Task, records: Sequence[Record], tokenizer: Any) -> dict[int, np.ndarray]:
@@ -57,7 +59,7 @@ def _read(path: Path, count: int) -> list[np.ndarray] | None:
     try:
         with np.load(path, allow_pickle=False) as kept:
             tokens = np.split(kept["tokens"], kept["ends"][:-1])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+    except UNREADABLE:
         return None
     return tokens if len(tokens) == count else None
 
