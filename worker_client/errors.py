@@ -99,7 +99,8 @@ class Rejected(ApiError):
     """Any other refusal: sending the same request again would be refused again."""
 
 
-RETRYABLE_STATUS = frozenset({0, 408, 425, 429, 500, 502, 503, 504})
+# 507: the server's disk is full. 520 to 527: a content network says that the server behind it is away.
+RETRYABLE_STATUS = frozenset({0, 408, 425, 429, 500, 502, 503, 504, 507, *range(520, 528)})
 
 
 def error_for(status: int, code: str, detail: str, retry_after_s: float | None = None) -> ApiError:

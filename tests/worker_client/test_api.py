@@ -57,7 +57,10 @@ def api(settings) -> ApiClient:
         (413, "too_large", Rejected),
         (429, "throttled", Retryable),
         (500, "error", Retryable),
+        (501, "http_501", Rejected),
         (503, "unavailable", Retryable),
+        (507, "insufficient_storage", Retryable),
+        (522, "http_522", Retryable),
     ],
 )
 def test_each_status_is_raised_as_its_class(server, api, status, code, raised):
