@@ -29,6 +29,7 @@ DOWNLOAD_READ_TIMEOUT_S = 10.0  # a cancel is not seen while a download stands s
 DOWNLOAD_S = 120.0
 CHUNK_BYTES = 256 * 1024
 MAX_DETAIL_CHARS = 300
+REGISTER_PATH = "/workers/register"
 POOL_PREFIX = re.compile(r"^HTTPS?Connection(Pool)?\(host=[^)]*\): ")
 
 
@@ -68,7 +69,7 @@ class ApiClient:
 
     def register(self, facts: dict[str, Any]) -> Registration:
         """Say what this machine is; returns the paces that the server wants and the job it thinks is held."""
-        return _understood(Registration.from_wire, self._post("/workers/register", facts))
+        return _understood(Registration.from_wire, self._post(REGISTER_PATH, facts))
 
     def heartbeat(
         self,
@@ -199,6 +200,9 @@ def _error_of(response: requests.Response) -> ApiError:
         where = response.headers.get("Location", "elsewhere")
         return Rejected(status, "redirect", f"the server redirects to {where}; give that address as --api-url")
     body = _json_of(response) or {}
+    if status in (404, 410) and "code" not in body and not response.url.endswith(REGISTER_PATH):
+        # The server's own carry a code: a proxy whose backend is being started. At registration the address is wrong.
+        return Retryable(status, f"http_{status}", "the answer is not the training server's")
     code = str(body.get("code") or f"http_{status}")
     detail = str(body.get("detail") or response.reason or "no detail")
     if body.get("errors"):

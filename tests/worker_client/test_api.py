@@ -100,6 +100,18 @@ def test_an_error_page_of_a_proxy_is_told_by_its_status(server, api):
         api.heartbeat()
 
 
+def test_a_proxy_that_knows_no_such_page_ends_no_attempt(server, api):
+    server.answers["/workers/heartbeat"] = [(404, b"404 page not found", {})]
+    with pytest.raises(Retryable, match="http_404"):
+        api.heartbeat()
+
+
+def test_an_address_without_a_training_server_is_told_at_registration(server, api):
+    server.answers["/workers/register"] = [(404, b"404 page not found", {})]
+    with pytest.raises(Rejected, match="http_404"):
+        api.register({})
+
+
 def test_a_redirect_is_not_followed_and_says_where_it_leads(server, api):
     server.answers["/workers/heartbeat"] = [(301, None, {"Location": "https://new.example.gov.br/"})]
     with pytest.raises(Rejected, match=r"https://new\.example\.gov\.br/"):
