@@ -107,12 +107,16 @@ class _Delivery:
             log.info("Giving the job back: %s.", outcome.reason)
 
     def _drain(self) -> None:
-        """Send the rest. What the server should then have is counted, so that it can tell what is missing."""
+        """Send the rest. What the server should then have is counted, so that it can tell what is missing.
+
+        It is asked once whether it still has what it took: it may have been restored from a backup.
+        """
         self._attempt.uploader.stop()
         self._attempt.end_story()
         try:
             self._attempt.spool.tell_left_out()
             self._until_accepted(self._attempt.uploader.send_all)
+            self._until_accepted(self._attempt.uploader.send_again)
             self._counted = {"counts": self._attempt.spool.counts()}
         except sqlite3.Error as error:
             log.warning("The last lines of the spool cannot be read: %s", error)
@@ -128,7 +132,7 @@ class _Delivery:
             **self._counted,
         }
         try:
-            self._until_accepted(lambda: self._attempt.api.complete(**self._ids, result=result))
+            self._until_told(lambda: self._attempt.api.complete(**self._ids, result=result))
         except Rejected as error:
             message = f"The model is in {outcome.model_path}, but the server refused the result: {error}"
             log.error(message)
@@ -145,7 +149,7 @@ class _Delivery:
         if outcome.traceback:
             failure["traceback"] = outcome.traceback[-MAX_TRACEBACK_CHARS:]
         try:
-            status = self._until_accepted(lambda: self._attempt.api.fail(**self._ids, failure=failure))
+            status = self._until_told(lambda: self._attempt.api.fail(**self._ids, failure=failure))
         except Rejected as error:
             log.error("The server did not take the failure of job %d: %s", self._attempt.job_id, error)
             return JobEnd.FAILED
@@ -153,10 +157,31 @@ class _Delivery:
 
     def _release(self, reason: str) -> JobEnd:
         try:
-            self._until_accepted(lambda: self._attempt.api.release(**self._ids, reason=reason, **self._counted))
+            self._until_told(lambda: self._attempt.api.release(**self._ids, reason=reason, **self._counted))
         except Rejected as error:
             log.error("The server did not take job %d back: %s", self._attempt.job_id, error)
         return JobEnd.CANCELLED if reason == "cancelled" else JobEnd.RELEASED
+
+    def _until_told(self, end: Callable[[], T]) -> T:
+        """Each further try asks again what the server has: it may have come back from a backup meanwhile."""
+        tries = 0
+
+        def send() -> T:
+            nonlocal tries
+            tries += 1
+            if tries > 1:
+                self._send_again()
+            return end()
+
+        return self._until_accepted(send)
+
+    def _send_again(self) -> None:
+        try:
+            self._attempt.uploader.send_again()
+        except LeaseLost:
+            pass  # or the first try was taken: the end itself will tell
+        except sqlite3.Error as error:
+            log.warning("The spool cannot be read again: %s", error)
 
     def _until_accepted(self, send: Callable[[], T]) -> T:
         refused_leases = 0

@@ -54,6 +54,10 @@ class NumberedSender:
             return
         self._accept(self._next_seq(int(answer.get("next_seq", last + 1)), first, last))
 
+    def may_ask_again(self) -> None:
+        """The server may ask once more for places that it asked for before: it was restored since, perhaps."""
+        self._asked_again.clear()
+
     def _send_at_a_pace(self, items: list[Record]) -> dict[str, Any]:
         """A body that the line does not carry in time would never arrive: the next is a quarter of it."""
         try:

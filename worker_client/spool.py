@@ -132,9 +132,9 @@ class Spool:
         """The server holds every line below `next_seq`."""
         self._put("next_seq", next_seq)
 
-    def holds_log(self, seq: int) -> bool:
-        """Whether the line is still here; if not, it was dropped."""
-        return bool(self._read("SELECT 1 FROM logs WHERE seq = ?", (seq,)))
+    def first_log_from(self, seq: int) -> int:
+        """The line, or the first after it that is still here; 0 when there is none."""
+        return self._number("SELECT coalesce(min(seq), 0) FROM logs WHERE seq >= ?", (seq,))
 
     def next_metrics(self, limit: int = 500) -> tuple[list[dict[str, Any]], int]:
         """The oldest figures not yet accepted, and the mark to hand to `accept_metrics`."""
@@ -178,6 +178,13 @@ class Spool:
                 ("events", "seq", self._get("next_event", 1)),
             )
         )
+
+    def rewind(self) -> None:
+        """Take back that the server holds the last line, the figures and the last event."""
+        for mark, table in (("next_seq", "logs"), ("next_event", "events")):
+            last = self._number(f"SELECT coalesce(max(seq), 1) FROM {table}", ())  # noqa: S608
+            self._put(mark, min(self._get(mark, 1), last))
+        self.accept_metrics(0)
 
     def is_drained(self) -> bool:
         """Whether the server has accepted every line, figure and event."""

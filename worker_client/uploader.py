@@ -39,6 +39,7 @@ class Uploader:
         self._events = NumberedSender(
             "event", limit=MAX_EVENTS, next_items=spool.next_events, accept=spool.accept_events, send=self._post_events
         )
+        self._is_rewound = False
         self._sent_progress: dict[str, Any] | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"uploader-{job_id}", daemon=True)
@@ -59,12 +60,28 @@ class Uploader:
         while not self._spool.is_drained():
             self._send_batch()
 
+    def send_again(self) -> None:
+        """As `send_all`, but from the last line, the first figure and the last event on, sent or not.
+
+        A server that was restored from a backup has lost what it took. Its answer names the first line and the first
+        event that it lacks; of figures it names none. After an error to be called again: it may be restored since.
+        """
+        self._rewind()
+        self.send_all()
+
     def send_story(self) -> None:
         """Send the lines and events of an attempt that is over for the server. It takes nothing else of such a one."""
         with suppress(ApiError, sqlite3.Error):
+            self._rewind()
             while self._spool.next_logs(1) or self._spool.next_events(1):
                 self._logs.send_next()
                 self._events.send_next()
+
+    def _rewind(self) -> None:
+        self._is_rewound = True
+        self._logs.may_ask_again()
+        self._events.may_ask_again()
+        self._spool.rewind()
 
     def _send_until_ended(self) -> None:
         self._send_progress()
@@ -130,8 +147,11 @@ class Uploader:
         self._spool.send_logs_up_to(lines[-1]["seq"])
         answer = self._taken(self._api.logs(**self._ids, lines=lines))
         first, asked = lines[0]["seq"], int(answer.get("next_seq", 0))
-        # The server misses a line that was dropped here: there is nothing to go back to.
-        return {} if asked < first and not self._spool.holds_log(asked) else answer
+        held = self._spool.first_log_from(asked)
+        if asked >= first or held == asked:
+            return answer
+        # The server misses a line that is not here. What it has after that one it does not say.
+        return {"next_seq": held} if self._is_rewound and held < first else {}
 
     def _post_events(self, events: list[dict[str, Any]]) -> dict[str, Any]:
         try:

@@ -465,6 +465,25 @@ def test_the_result_waits_for_a_server_that_is_away_at_the_end(server, work):
     assert calls[1].at - calls[0].at >= 1
 
 
+def test_a_server_that_comes_back_from_a_backup_before_the_end_gets_what_it_lost(server, work, monkeypatch):
+    job = server.add_job()
+    real, kept = type(server).complete, []
+
+    def restore_first(self, body, job_id):
+        if kept:
+            return real(self, body, job_id)
+        kept.append((dict(job.lines), dict(job.points), dict(job.events)))
+        for told in (job.lines, job.points, job.events):
+            told.clear()
+        return 503, {"code": "unavailable", "detail": "away"}, {}
+
+    routes = __import__("tests.worker_client.fake_server", fromlist=["ROUTES"]).ROUTES
+    monkeypatch.setitem(routes, r"/jobs/(\d+)/complete", restore_first)
+    work()
+    assert job.status == "completed"
+    assert (job.lines, job.points, job.events) == kept[0]
+
+
 def test_a_completion_whose_answer_was_lost_is_sent_again(server, work):
     job = server.add_job()
     server.swallow.append("/jobs/1/complete")

@@ -63,6 +63,53 @@ def test_a_server_that_lost_lines_gets_them_again(server, job, spool, uploader):
     assert job.messages() == [f"line {number}" for number in range(7)]
 
 
+@pytest.fixture
+def told(job, spool, uploader):
+    """An attempt of which the server has everything."""
+    for number in range(1, 1_201):
+        spool.append_log("INFO", f"line {number}")
+        spool.append_metrics(epoch=1, step=number, split="train", values={"loss": 1.0})
+        spool.append_event("resumed", step=number)
+    uploader.send_all()
+    return {"lines": dict(job.lines), "points": dict(job.points), "events": dict(job.events)}
+
+
+def restored(job, *, lost):
+    """A backup from before the numbers in `lost` were told takes the place of the server's database."""
+    job.lines = {key: line for key, line in job.lines.items() if key[1] not in lost}
+    job.points = {key: point for key, point in job.points.items() if key[1] not in lost}
+    job.events = {key: event for key, event in job.events.items() if key[1] not in lost}
+
+
+@pytest.mark.parametrize("lost", [range(300, 1_201), range(300, 700), range(1, 1_201)])
+def test_what_a_restored_server_has_lost_is_sent_again(told, job, uploader, lost):
+    for _ in range(2):
+        restored(job, lost=lost)
+        uploader.send_again()
+        assert {"lines": job.lines, "points": job.points, "events": job.events} == told
+
+
+def test_a_server_that_lost_nothing_is_asked_with_one_line_one_event_and_the_figures(told, server, uploader):
+    before = len(server.requests)
+    uploader.send_again()
+    sent = [call.body for call in server.requests[before:]]
+    assert [len(body["lines"]) for body in sent if "lines" in body] == [1]
+    assert [len(body["events"]) for body in sent if "events" in body] == [1]
+    assert [len(body["metrics"]) for body in sent if "metrics" in body] == [500, 500, 200]
+
+
+def test_lines_that_are_not_here_either_hide_no_others_that_a_restored_server_has_lost(told, job, spool, uploader):
+    spool._db.execute("DELETE FROM logs WHERE seq BETWEEN 100 AND 200")
+    restored(job, lost=[*range(100, 201), *range(400, 500)])
+    uploader.send_again()
+    assert sorted(seq for _, seq in job.lines) == [*range(1, 100), *range(201, 1_201)]
+
+
+def test_an_attempt_without_a_word_has_nothing_to_ask(server, job, uploader):
+    uploader.send_again()
+    assert server.requests == []
+
+
 def test_a_line_that_the_server_never_stores_holds_nothing_back(server, job, spool, uploader):
     spool.append_log("INFO", "one")
     server.answers["/logs/batch"] = [(200, {"accepted": 0, "duplicates": 1, "next_seq": 1}, {})] * 2

@@ -143,7 +143,6 @@ def _lock(database_url: str, seconds: float) -> None:
     "restored backup",
     "a backup taken in mid-run replaces the database a few seconds later",
     small_n=1,
-    known="points that the lost database had acknowledged are not sent again by an attempt that goes on",
 )
 def restored(arena: Arena, n: int) -> None:
     """What was done since is forgotten by the server and known to the workers; all jobs end all the same."""
