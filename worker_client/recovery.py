@@ -63,14 +63,17 @@ def recover(
 def forget_abandoned(settings: WorkerSettings) -> None:
     """Remove folders of jobs that this worker has not touched for two weeks: others have finished them.
 
-    With --keep-checkpoints only those of attempts.
+    With --keep-checkpoints all but the checkpoints.
     """
     oldest = time.time() - KEEP_ABANDONED_S
-    for folder in (settings.work_dir / "jobs").glob("*/attempt-*" if settings.keep_checkpoints else "*"):
+    for folder in (settings.work_dir / "jobs").glob("*"):
         with suppress(OSError):
             if max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < oldest:
                 log.info("Removing %s, untouched for two weeks.", folder)
-                shutil.rmtree(folder)
+                if settings.keep_checkpoints:
+                    Workspace(folder / "attempt-0").forget_all_but_checkpoints()
+                else:
+                    shutil.rmtree(folder)
 
 
 def _stop_orphan(workspace: Workspace, grace_s: float) -> None:

@@ -212,8 +212,7 @@ def outcome_of(error: Exception) -> Outcome:
 def tidy(workspace: Workspace, end: JobEnd, *, keep_checkpoints: bool = False) -> None:
     """Keep what the next attempt goes on from, and what is still to be told; remove the rest."""
     if end.is_terminal and keep_checkpoints and workspace.checkpoints_dir.exists():
-        for folder in workspace.root.parent.glob("attempt-*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        workspace.forget_all_but_checkpoints()
         log.info("The checkpoints stay in %s.", workspace.checkpoints_dir)
     elif end.is_terminal:
         shutil.rmtree(workspace.root.parent, ignore_errors=True)

@@ -80,6 +80,14 @@ class Workspace:
         with suppress(OSError, ValueError, TypeError):
             shutil.rmtree(partial_model(self.read_spec()))
 
+    def forget_all_but_checkpoints(self) -> None:
+        """Remove the attempts and, since they are the sheet in another form, the sub-tokens of the job."""
+        for path in self.root.parent.iterdir():
+            if path.is_file():
+                path.unlink(missing_ok=True)
+            elif path != self.checkpoints_dir:
+                shutil.rmtree(path, ignore_errors=True)
+
     def write_outcome(self, outcome: Outcome) -> None:
         """The child's last act; on a full disk in the place of the reserve."""
         try:

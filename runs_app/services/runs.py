@@ -186,7 +186,8 @@ def _refuse_if_over(job: Job, wish: str) -> None:
 
 def _move(job: Job, to: Status, reason: str, user: AbstractBaseUser | None, now: datetime) -> Job:
     expected = Job.objects.filter(pk=job.pk, status=job.status, attempt=job.attempt)
-    moved = apply(expected, Transition(to, actor_of(user), reason), now=now)
+    # A person who resumes it wants it now: the wait after a failure is over.
+    moved = apply(expected, Transition(to, actor_of(user), reason, job_values={"not_before": None}), now=now)
     if moved is None:
         raise InvalidTransition(_("The run changed at the same moment. Look again and repeat."))
     return moved

@@ -118,7 +118,7 @@ def test_identifiers_are_counted_by_kind() -> None:
 
 
 def test_an_old_report_without_these_parts_says_nothing_of_them() -> None:
-    assert (split_sentences({}), identifier_sentences({}), lengths({}), change_sentences({})) == ([], [], {}, [])
+    assert (split_sentences({}), identifier_sentences({}), lengths({}, {}), change_sentences({})) == ([], [], {}, [])
 
 
 def test_one_text_thousands_of_times_is_compared_in_one_pass(tmp_path: Path) -> None:

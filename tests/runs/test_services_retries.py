@@ -10,7 +10,7 @@ from time_machine import Traveller
 
 from runs_app.choices import FailureReason, ReleaseReason
 from runs_app.models import Job
-from runs_app.services import queue, telemetry
+from runs_app.services import queue, runs, telemetry
 from tests.factories import after_lease, claim, make_running_job, make_worker
 from workers_app.models import Worker
 
@@ -94,6 +94,16 @@ def test_leases_that_ran_out_do_not_count_as_failures(worker: Worker, settings: 
         job = claim(worker)
     assert job is not None
     assert fail(job, FailureReason.DISK_FULL).not_before is None
+
+
+def test_a_person_who_resumes_a_run_ends_its_wait(worker: Worker) -> None:
+    fail(make_running_job(worker), FailureReason.DISK_FULL)
+    again = claim(worker)
+    assert again is not None
+    fail(again, FailureReason.DISK_FULL)
+    runs.request_pause(run=again.run, user=None, now=timezone.now())
+    runs.resume_run(run=again.run, user=None, now=timezone.now())
+    assert claim(worker) is not None
 
 
 # Poison
