@@ -5,6 +5,7 @@ import logging
 import re
 import shutil
 import sys
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from worker_client.settings import WorkerSettings
 
 log = logging.getLogger("worker_client.cache")
 
-DOWNLOAD_TRIES = 3
+# A server that was away for a lease refuses the sheet until the next heartbeat; it may be away again and again.
+DOWNLOAD_TRIES = {"bytes": 3, "refusal": 10}
 SLOWEST_BYTES_PER_S = 8_000
 HUB_COMMAND = (sys.executable, "-m", "worker_client.hub")
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -35,29 +37,30 @@ def fetch_dataset(dataset: DatasetSpec, *, attempt: Attempt, folder: Path) -> Pa
     if path.is_file() and _sha256_of(path) == dataset.sha256:
         return path
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    outage, tries = Outage(), 0
+    outage, tries = Outage(), Counter[str]()
     while True:
         attempt.check()
+        kind = "bytes"
         try:
-            mismatch = _download(dataset, attempt=attempt, path=path)
+            wrong = _download(dataset, attempt=attempt, path=path)
         except Retryable as error:
             attempt.wait_out(error, outage)
             continue
         except ApiError as error:
-            mismatch = f"the server does not give it out ({error})"
+            kind, wrong = "refusal", f"the server does not give it out ({error})"
             _ask_whether_held(error, attempt, outage)
-        if not mismatch:
+        if not wrong:
             log.info("Sheet %s is here: %d bytes, sha256 checked.", dataset.filename, dataset.size_bytes)
             return path
-        tries += 1
-        log.warning("Sheet %s: %s.", dataset.filename, mismatch)
-        if tries == DOWNLOAD_TRIES:
+        tries[kind] += 1
+        log.warning("Sheet %s: %s.", dataset.filename, wrong)
+        if tries[kind] == DOWNLOAD_TRIES[kind]:
             raise TrainingFailed(
                 FailureReason.DATASET_MISMATCH,
-                f"The sheet {dataset.filename} could not be fetched in {tries} tries: {mismatch}. "
+                f"The sheet {dataset.filename} could not be fetched in {tries.total()} tries: {wrong}. "
                 "Check the file on the server and what lies between it and this worker, then start the run again.",
             )
-        attempt.pause(float(tries))
+        attempt.pause(min(float(tries[kind]), 2.0))
 
 
 def _download(dataset: DatasetSpec, *, attempt: Attempt, path: Path) -> str:

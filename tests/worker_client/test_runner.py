@@ -241,6 +241,24 @@ def test_a_sheet_with_other_bytes_is_never_trained_on(server, work):
     assert not job.points
 
 
+def test_a_sheet_refused_while_the_lease_had_run_out_again_and_again_is_fetched_in_the_end(server, work, monkeypatch):
+    monkeypatch.setattr(Attempt, "pause", lambda attempt, seconds: None)
+    job = server.add_job()
+    refused = (403, {"code": "permission_denied", "detail": "Only while a job with it is held."}, {})
+    server.answers["/datasets/1/download"] = [refused] * 5
+    work()
+    assert job.status == "completed"
+
+
+def test_a_sheet_that_is_refused_for_good_ends_the_attempt(server, work, monkeypatch):
+    monkeypatch.setattr(Attempt, "pause", lambda attempt, seconds: None)
+    job = server.add_job()
+    refused = (403, {"code": "permission_denied", "detail": "Only while a job with it is held."}, {})
+    server.answers["/datasets/1/download"] = [refused] * 30
+    work()
+    assert job.failure["reason"] == "dataset_mismatch"
+
+
 def test_a_sheet_that_arrives_whole_the_second_time_is_used(server, work):
     job = server.add_job()
     server.answers["/datasets/1/download"] = [(200, job.sheet[:5], {})]
