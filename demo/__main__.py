@@ -20,7 +20,8 @@ READY_WITHIN_S = 60
 def main() -> int:
     """0 when the run completed (with --exit) or a person ended the demo after it; 1 with the reason otherwise."""
     options = _arguments()
-    for number in ("SIGTERM", "SIGHUP"):
+    # SIGINT too: who is started in the background by a shell inherits that it is ignored.
+    for number in ("SIGINT", "SIGTERM", "SIGHUP"):
         if hasattr(signal, number):
             signal.signal(getattr(signal, number), _interrupt)
     try:

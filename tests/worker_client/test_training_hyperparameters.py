@@ -9,13 +9,14 @@ from worker_client.training.hyperparameters import SCHEDULERS, Hyperparameters
 from worker_client.training.trainer import device_batch, training_arguments
 
 
-def arguments(tmp_path, **values):
+def arguments(tmp_path, *, recomputes=False, **values):
     return training_arguments(
         Hyperparameters.from_spec(values),
         seed=3,
         recipe=Recipe("cpu", "fp32"),
         output_dir=str(tmp_path),
         largest_batch=None,
+        recomputes=recomputes,
     )
 
 
@@ -72,7 +73,7 @@ def test_names_reach_the_library(tmp_path):
         lr_scheduler="cosine",
         epochs=4,
         metric_for_best="loss",
-        gradient_checkpointing=True,
+        recomputes=True,
     )
     assert (mapped.learning_rate, mapped.weight_decay, mapped.num_train_epochs) == (3e-5, 0.05, 4)
     assert mapped.lr_scheduler_type == SchedulerType.COSINE
