@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import sys
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ class Job:
         return path
 
 
-class Recipe:
+class Recipe(ABC):
     """One of the two scripts, with the rows of a job."""
 
     auto_class: str
@@ -66,21 +67,21 @@ class Recipe:
         model_class = getattr(transformers, self.auto_class)
         self.model = model_class.from_pretrained(job.model, num_labels=len(job.labels))
 
+    @abstractmethod
     def rows(self, records: list[Record]) -> list[dict[str, Any]]:
         """What the Trainer is given."""
-        raise NotImplementedError
 
+    @abstractmethod
     def collator(self) -> Any:
         """How rows become a batch."""
-        raise NotImplementedError
 
+    @abstractmethod
     def compute_metrics(self, outcome: Any) -> dict[str, float]:
         """The script's figures of an evaluation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def f1(self, records: list[Record], rows: list[dict[str, Any]], logits: np.ndarray) -> float:
         """As our engine scores: macro F1 of texts; F1 of whole entities over all words, lost ones included."""
-        raise NotImplementedError
 
     def trainer(self) -> Any:
         """The Trainer of the script."""

@@ -3,12 +3,9 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import ChangeList
-from django.core.exceptions import PermissionDenied
 from django.db.models import Case, QuerySet, Value, When
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
@@ -17,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from config.admin import ProductAdmin
 from config.display import NOTHING, duration, shortened
 from runs_app.admin.run_actions import perform
+from runs_app.admin.shown_on_run import ShownOnRun
 from runs_app.admin.words import status_badge
 from runs_app.choices import ACTIVE, Status
 from runs_app.models import Job, Run
@@ -54,7 +52,7 @@ class WaitingFilter(admin.SimpleListFilter):
 
 
 @admin.register(Job)
-class QueueAdmin(ProductAdmin):
+class QueueAdmin(ShownOnRun, ProductAdmin):
     """The order can be changed; a run is cancelled, paused or resumed on its own page."""
 
     list_display = ["place", "run_name", "state", "priority", "waits", "reason", "holder", "attempt"]
@@ -82,28 +80,6 @@ class QueueAdmin(ProductAdmin):
         """Leases that ran out are accounted for first: the page is not to call a lost run running."""
         requeue_expired(now=timezone.now())
         return super().changelist_view(request, extra_context)
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        """A job has no page of its own: its run's is the one."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        pk = unquote(object_id)
-        job = get_object_or_404(Job, pk=pk if pk.isascii() and pk.isdigit() else None)
-        return HttpResponseRedirect(reverse("admin:runs_app_run_change", args=[job.run_id]))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """A job comes with its run."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only services write."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A run is cancelled, not deleted."""
-        return False
 
     def has_move_permission(self, request: HttpRequest) -> bool:
         """The order is a matter of the runs."""

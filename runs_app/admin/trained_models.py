@@ -3,21 +3,19 @@
 from typing import Any
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
-from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.shortcuts import get_object_or_404
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from config.admin import ProductAdmin
 from config.display import NOTHING, figure, shortened
+from runs_app.admin.shown_on_run import ShownOnRun
 from runs_app.models import TrainedModel
 
 
 @admin.register(TrainedModel)
-class TrainedModelAdmin(ProductAdmin):
+class TrainedModelAdmin(ShownOnRun, ProductAdmin):
     """Read-only: a model is made by its run, and its files are the worker's."""
 
     list_display = ["run_name", "f1", "task", "sheet", "worker_name", "folder", "created_at"]
@@ -31,28 +29,6 @@ class TrainedModelAdmin(ProductAdmin):
         """A run is what makes one."""
         may = request.user.has_perm("runs_app.add_run")
         return (_("New run"), reverse("admin:runs_app_run_add")) if may else None
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
-    ) -> HttpResponse:
-        """Its run's page is the one that shows it."""
-        if not self.has_view_permission(request):
-            raise PermissionDenied
-        pk = unquote(object_id)
-        model = get_object_or_404(TrainedModel, pk=pk if pk.isascii() and pk.isdigit() and len(pk) < 19 else None)
-        return HttpResponseRedirect(reverse("admin:runs_app_run_change", args=[model.run_id]))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        """A worker adds it."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A worker writes it."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What was trained stays on record."""
-        return False
 
     @admin.display(description=_("run"), ordering="run__name")
     def run_name(self, model: TrainedModel) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 import time_machine
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -147,3 +148,9 @@ def test_the_catalogue_takes_the_same_number_of_queries_for_many_models() -> Non
     for number in range(6):
         BaseModel.objects.create(model_id=f"pge/model-{number}")
     assert query_count(client, MODELS) == few
+
+
+@pytest.mark.parametrize("model", ["job", "trainedmodel"])
+@pytest.mark.parametrize("key", ["9" * 30, "²", "x"])
+def test_an_address_that_is_no_key_is_not_found(admin_client: Client, model: str, key: str) -> None:
+    assert admin_client.get(f"/admin/runs_app/{model}/{key}/change/").status_code == 404

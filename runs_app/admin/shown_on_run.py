@@ -1,0 +1,41 @@
+"""Lists of rows that have no page of their own: the page of their run shows them, and only services write them."""
+
+from typing import Any
+
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.urls import reverse
+
+MAX_DIGITS = 18  # of a key; SQLite refuses to look for a larger number
+
+
+class ShownOnRun:
+    """For a ModelAdmin whose model has a `run`."""
+
+    model: Any
+    has_view_permission: Any
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Leads to the run."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        pk = unquote(object_id)
+        is_key = pk.isascii() and pk.isdigit() and len(pk) <= MAX_DIGITS
+        row = get_object_or_404(self.model, pk=pk if is_key else None)
+        return HttpResponseRedirect(reverse("admin:runs_app_run_change", args=[row.run_id]))
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """It comes with its run."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only services write."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What happened stays on record."""
+        return False
