@@ -34,7 +34,7 @@ def preview_of(rows: SplitRows, plan: SplitPlan) -> dict[str, Any]:
         "sizes": {name: int((sides == part).sum()) for part, name in enumerate(PARTS)},
         "classes": _classes(rows, sides),
         "basis": "split" if rows.is_given else joins.basis,
-        "groups": len(np.unique(joins.groups[1])),
+        "groups": joins.num_groups,
         "largest_unit": int(np.bincount(joins.units).max(initial=0)),
         "split_families": joins.split_families(),
         "leaked_by_random": leaks(joins, random_sides(len(rows), plan)),
@@ -61,9 +61,8 @@ def leaks(joins: Joins, sides: Sides) -> dict[str, int]:
     trained_text[first[trained]] = True
     trained_family[family[trained]] = True
     same = trained_text[first[tested]]
-    rows, groups = joins.groups
     return {
-        "groups": len(np.intersect1d(groups[trained[rows]], groups[tested[rows]])),
+        "groups": int((joins.has_group(trained) & joins.has_group(tested)).sum()),
         "texts": int(same.sum()),
         # A text that is trained on itself is counted above.
         "near_duplicates": int((trained_family[family[tested]] & ~same).sum()),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from datasets_app.preview import preview_of
 from datasets_app.report import ReportedWarning, SplitPlan
 from worker_client.formats import TOKEN_CLASSIFICATION, Record, Sheet
-from worker_client.formats.batch import Batch, batches_of
+from worker_client.formats.batch import Batch, Rows, batches_of
 from worker_client.formats.columns import fold
 from worker_client.formats.faces import NUMBER
 from worker_client.formats.judge import Judged, Usual
@@ -72,8 +72,8 @@ class Survey:
         self._rows.extend(batch.rows)
         self._outcomes += batch.outcomes.tobytes()
         self._split_rows.add(batch)
-        self._characters.update(map(len, batch.texts))
-        self._words.update(words.tolist())
+        _tally(self._characters, batch.characters())
+        _tally(self._words, words)
         self._note_classes(batch)
         for place in np.flatnonzero(words > LONG_WORDS).tolist():
             self._long.add(batch.rows[place])
@@ -270,6 +270,11 @@ class _Noted:
 
     def warning(self, code: str, unit: str, **params: Any) -> ReportedWarning:
         return ReportedWarning(code, self.count, self.rows, {"unit": unit, **params})
+
+
+def _tally(counts: Counter[int], values: Rows) -> None:
+    distinct, occurrences = np.unique(values, return_counts=True)
+    counts.update(dict(zip(distinct.tolist(), occurrences.tolist(), strict=True)))
 
 
 def _distribution(counts: Counter[int]) -> dict[str, float]:

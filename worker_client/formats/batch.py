@@ -64,8 +64,16 @@ class Batch:
         """All characters of `joined` as far as Latin-1 has them; one that it lacks is a question mark."""
         return np.frombuffer(self.latin or self.joined.encode("latin-1", "replace"), np.uint8)
 
+    @cached_property
+    def _starts(self) -> Rows:
+        return np.append(0, np.flatnonzero(self._codes == END)[:-1] + 1)
+
     def _count(self, chosen: NDArray[np.bool_]) -> Rows:
-        return counts_of(np.flatnonzero(chosen), np.flatnonzero(self._codes == END))
+        return np.add.reduceat(chosen.view(np.uint8), self._starts, dtype=np.int64)
+
+    def characters(self) -> Rows:
+        """The length of each text, in code points."""
+        return np.diff(self._starts, append=len(self._codes)) - 1
 
     def words(self) -> Rows:
         """The words of each text, one more than the blanks, or its tokens."""

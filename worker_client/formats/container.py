@@ -6,6 +6,7 @@ import mmap
 import struct
 import zipfile
 import zlib
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
@@ -18,6 +19,9 @@ ZIP = b"PK\x03\x04"
 CHUNK = 1 << 20
 READ_BYTES = 1 << 18
 LARGE_BYTES = 1 << 22
+CHUNKS_AHEAD = 4  # the inflating thread waits for the interpreter 5 ms at a time: one chunk would keep nobody busy
+# glibc gives memory back and faults it in again with every chunk, up to a size that grows with the largest block freed.
+FREED_BYTES = 16 << 20
 FLAG_ENCRYPTED = 0x1
 HEADER = 30  # bytes of a zip local header before the name
 
@@ -67,17 +71,18 @@ class Package:
     def chunks(self, name: str) -> Iterator[bytes]:
         """The inflated bytes of a part, CHUNK at most at a time, counted as they appear, CRC checked at the end.
 
-        Of a large part a second thread inflates each while the one before is read: zlib needs no interpreter.
+        Of a large part a second thread inflates some while those before are read: zlib needs no interpreter.
         """
         chunks = self._chunks(name)
         info = self._parts.get(name.lower())
         if info is None or info.file_size < LARGE_BYTES:
             yield from chunks
             return
+        bytes(FREED_BYTES)
         with ThreadPoolExecutor(1) as ahead:
-            coming = ahead.submit(next, chunks, b"")
-            while chunk := coming.result():
-                coming = ahead.submit(next, chunks, b"")
+            coming = deque(ahead.submit(next, chunks, b"") for _ in range(CHUNKS_AHEAD))
+            while chunk := coming.popleft().result():
+                coming.append(ahead.submit(next, chunks, b""))
                 yield chunk
 
     def _chunks(self, name: str) -> Iterator[bytes]:

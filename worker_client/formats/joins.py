@@ -45,9 +45,21 @@ class Joins:
 
     @cached_property
     def groups(self) -> Pairs:
-        """(row, group) pairs as two columns, groups numbered; a row that names several cases is there several times."""
+        """(row, group) pairs as two columns, groups numbered from 0.
+
+        A row that names several cases is there several times.
+        """
         rows, groups = (self._group_rows, self._groups) if self._groups else (self._case_rows, self._cases)
         return np.array(rows, np.int64), np.unique(np.array(groups, np.int64), return_inverse=True)[1]
+
+    @property
+    def num_groups(self) -> int:
+        return int(self.groups[1].max(initial=-1)) + 1
+
+    def has_group(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Per group whether any of the chosen rows is in it."""
+        rows, groups = self.groups
+        return np.bincount(groups[chosen[rows]], minlength=self.num_groups) > 0
 
     def shared_cases(self) -> Rows:
         """The rows, in order, that name a case which another row names too; none where a column names groups."""
@@ -91,4 +103,5 @@ class Joins:
 
     def split_families(self) -> dict[str, int]:
         """How many families are too large to keep whole, and how many rows they have."""
-        return {"families": len(np.unique(self._wide_units[self.is_torn])), "rows": int(self.is_torn.sum())}
+        sizes = np.bincount(self._wide_units[self.is_torn])
+        return {"families": int((sizes > 0).sum()), "rows": int(sizes.sum())}

@@ -108,7 +108,7 @@ class SplitRows:
             return np.maximum(np.frombuffer(self._given, np.int8), TRAIN)
         side = self._share_out(self.joins.units, train_share, seed)
         # Near-duplicates may be too many to be kept together and still leave rows for each part.
-        if train_share < 1 and len(np.unique(side)) < len(PARTS):
+        if train_share < 1 and np.bincount(side, minlength=len(PARTS)).min() == 0:
             side = self._share_out(self.joins.firm_units, train_share, seed)
         return side
 
