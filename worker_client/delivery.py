@@ -27,6 +27,7 @@ MAX_MESSAGE_CHARS = 2_000
 MAX_TRACEBACK_CHARS = 20_000
 LEASE_CONFIRMATIONS = 5
 PAUSE_AFTER_REATTACH_S = 1.0
+TELEMETRY_MISSING = "telemetry_missing"
 ABORT_PATIENCE_S = 10.0
 
 
@@ -71,17 +72,21 @@ class _Delivery:
         if self._attempt.lease.refusal:
             raise self._attempt.lease.refusal
         try:
-            return self._tell(outcome)
-        except LeaseLost:
-            log.warning("Job %d is no longer ours: its result is not sent.", self._attempt.job_id)
-            return self._lost()
+            return self._tell_unless_lost(outcome)
         except _GaveUp:
             log.warning("Aborted with the server away: the rest is told when this worker starts again.")
             return JobEnd.UNDELIVERED
 
-    def _tell(self, outcome: Outcome) -> JobEnd:
+    def _tell_unless_lost(self, outcome: Outcome) -> JobEnd:
         if self._attempt.lease.lost.is_set():
             return self._lost()
+        try:
+            return self._tell(outcome)
+        except LeaseLost:
+            log.warning("Job %d is no longer ours: its result is not sent.", self._attempt.job_id)
+            return self._lost()
+
+    def _tell(self, outcome: Outcome) -> JobEnd:
         self._announce(outcome)
         self._drain()
         if outcome.status == "completed":
@@ -94,7 +99,7 @@ class _Delivery:
     def _lost(self) -> JobEnd:
         """What was said until then is evidence, and the server takes it from the worker that held the job."""
         self._attempt.uploader.stop()
-        self._attempt.uploader.send_story()
+        self._until_accepted(self._attempt.uploader.send_story)
         return JobEnd.LOST
 
     def _announce(self, outcome: Outcome) -> None:
@@ -132,12 +137,24 @@ class _Delivery:
             **self._counted,
         }
         try:
-            self._until_told(lambda: self._attempt.api.complete(**self._ids, result=result))
+            self._tell_result(result)
         except Rejected as error:
             message = f"The model is in {outcome.model_path}, but the server refused the result: {error}"
             log.error(message)
             return self._fail(Outcome("failed", reason=FailureReason.INTERNAL_ERROR, message=message))
         return JobEnd.COMPLETED
+
+    def _tell_result(self, result: dict[str, Any]) -> None:
+        """A server that was restored since it took the last lines says so once, and gets all of them again."""
+        complete, whole = self._attempt.api.complete, {**result, "may_resend": True}
+        try:
+            self._until_told(lambda: complete(**self._ids, result=whole))
+        except Rejected as error:
+            if error.code != TELEMETRY_MISSING:
+                raise
+            log.warning("The server has lost lines or figures that it took: they are sent again.")
+            self._until_accepted(self._attempt.uploader.send_again)
+            self._until_told(lambda: complete(**self._ids, result=result))
 
     def _fail(self, outcome: Outcome) -> JobEnd:
         failure = {

@@ -70,11 +70,12 @@ class NumberedSender:
         return answer
 
     def _next_seq(self, asked: int, first: int, last: int) -> int:
-        """Where to go on: the server may ask for earlier records again, each place once.
+        """Where to go on: the server may ask for earlier records again, each place once while it lacks it.
 
         Twice for the same place would be for ever: that record is one it never stores.
         """
         if asked > first:
+            self._asked_again.clear()  # it has all up to here; what it lacks later, a restored backup has lost
             return min(asked, last + 1)
         if asked in self._asked_again:
             return last + 1

@@ -8,6 +8,7 @@ from enum import IntEnum
 
 from worker_client import hardware
 from worker_client.api import ApiClient
+from worker_client.attempt import SLICE_S
 from worker_client.backoff import Outage
 from worker_client.cache import BaseModels, forget_datasets
 from worker_client.child import TRAINING_COMMAND
@@ -201,7 +202,7 @@ class Poller:
         """Wait until the next look at the queue, with a sign of life where the wait is long."""
         left_s = (self._settings.poll_seconds or paces.poll_seconds) * random.uniform(0.8, 1.2)
         while left_s > 0 and not self._stop.drain.is_set():
-            self._stop.drain.wait(min(left_s, paces.heartbeat_seconds))
+            self._sleep(min(left_s, paces.heartbeat_seconds))
             left_s -= paces.heartbeat_seconds
             if left_s > 0:
                 self._idle_heartbeat()
@@ -217,4 +218,10 @@ class Poller:
             log.debug("A sign of life was not taken: %s", error)
 
     def _wait_out(self, error: ApiError) -> None:
-        self._stop.drain.wait(self._outage.failed(error))
+        self._sleep(self._outage.failed(error))
+
+    def _sleep(self, seconds: float) -> None:
+        """Until then, or the order to stop. In slices: on Windows a wait hears Ctrl-C only at its end."""
+        until = time.monotonic() + seconds
+        while (left_s := until - time.monotonic()) > 0 and not self._stop.drain.wait(min(left_s, SLICE_S)):
+            pass

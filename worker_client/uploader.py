@@ -70,8 +70,11 @@ class Uploader:
         self.send_all()
 
     def send_story(self) -> None:
-        """Send the lines and events of an attempt that is over for the server. It takes nothing else of such a one."""
-        with suppress(ApiError, sqlite3.Error):
+        """Send the lines and events of an attempt that is over for the server. It takes nothing else of such a one.
+
+        Raises Retryable and Unauthorized; after them to be called again.
+        """
+        with suppress(LeaseLost, Rejected, sqlite3.Error):
             self._rewind()
             while self._spool.next_logs(1) or self._spool.next_events(1):
                 self._logs.send_next()

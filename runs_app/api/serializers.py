@@ -251,6 +251,9 @@ class CompleteSerializer(AttemptSerializer):
     report = StorableJSONField(required=False, default=dict, max_bytes=4_000_000)
     environment = StorableJSONField(required=False, default=dict)
     counts = CountsSerializer(required=False, default=dict)
+    may_resend = serializers.BooleanField(
+        required=False, default=False, help_text=_("409 telemetry_missing is understood, should counts not be met.")
+    )
 
 
 class FailSerializer(AttemptSerializer):

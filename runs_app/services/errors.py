@@ -17,6 +17,12 @@ class LeaseLost(StateError):
     code = "lease_lost"
 
 
+class TelemetryMissing(StateError):
+    """The worker sent more of the attempt than is here, and can send it again."""
+
+    code = "telemetry_missing"
+
+
 class WorkerBusy(StateError):
     """The worker holds a live job; one at a time."""
 

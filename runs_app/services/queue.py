@@ -13,8 +13,9 @@ from datasets_app.token_lengths import keep_token_lengths
 from runs_app.choices import AttemptOutcome, FailureReason, ReleaseReason, Status
 from runs_app.models import BUILTIN_TINY_BERT, Attempt, Job, Run, TrainedModel
 from runs_app.services.claiming import take_next
-from runs_app.services.errors import LeaseLost, WorkerBusy
+from runs_app.services.errors import LeaseLost, TelemetryMissing, WorkerBusy
 from runs_app.services.retries import has_budget, is_worth_retrying, not_before, reserved_until
+from runs_app.services.telemetry import lacks_telemetry
 from runs_app.services.transitions import SERVER, Transition, apply, end_attempt, lost, note, worker_actor
 from workers_app.models import Worker
 
@@ -29,7 +30,8 @@ class Result:
     best_epoch: float | None = None
     report: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
-    counts: dict[str, int] = field(default_factory=dict)  # see telemetry.missing
+    counts: dict[str, int] = field(default_factory=dict)  # see telemetry.gaps
+    may_resend: bool = False
 
 
 # Claiming
@@ -145,7 +147,10 @@ def _lease_lost(job_id: int, attempt: int) -> LeaseLost:
 
 
 def complete_job(*, job_id: int, attempt: int, worker: Worker, result: Result, now: datetime) -> Job:
-    """Finish the job and its run with `result`; a repeat of the same attempt changes nothing. Raises LeaseLost."""
+    """Finish the job and its run with `result`; a repeat of the same attempt changes nothing.
+
+    Raises LeaseLost, and TelemetryMissing where the worker can send again what a restored backup has lost.
+    """
     with transaction.atomic():
         held = _held(job_id, attempt, worker, now)
         run_values = {
@@ -159,6 +164,8 @@ def complete_job(*, job_id: int, attempt: int, worker: Worker, result: Result, n
             return _answered_before(job_id, attempt, worker, AttemptOutcome.COMPLETED)
         if job.cancel_requested_at is not None:
             note(job, actor=worker_actor(worker), reason="cancel_too_late", now=now)
+        if result.may_resend and lacks_telemetry(job, result.counts):
+            raise TelemetryMissing("Lines, figures or events of this attempt are missing here; send them again.")
         end_attempt(job, AttemptOutcome.COMPLETED, now=now, counts=result.counts)
         TrainedModel.objects.create(run=job.run, worker=worker, path=result.model_path, sha256=result.model_sha256)
         if "token_lengths" in result.report:

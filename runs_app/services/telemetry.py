@@ -144,6 +144,12 @@ def gaps(job: Job, attempts: list[Attempt]) -> dict[int, Gap]:
     return {number: gap for number, gap in found.items() if gap}
 
 
+def lacks_telemetry(job: Job, counts: dict[str, int]) -> bool:
+    """Whether less is here of the job's present attempt than its worker says that it sent."""
+    gap = gaps(job, [Attempt(job=job, number=job.attempt, counts=counts)]).get(job.attempt)
+    return gap is not None and any((gap.lines, gap.points, gap.events))
+
+
 def _per_attempt(rows: QuerySet[Any]) -> Counter[int]:
     return Counter(dict(rows.order_by().values_list("attempt").annotate(Count("pk"))))
 

@@ -114,4 +114,7 @@ def _turn(job: Job, fleet: Fleet) -> str:
 
 
 def _clock(moment: datetime) -> str:
-    return date_format(localtime(moment), "TIME_FORMAT")
+    local = localtime(moment)
+    shown = date_format(local, "TIME_FORMAT")
+    # The API speaks UTC, whose readers need not be where the clock says so.
+    return f"{shown} UTC" if local.tzname() == "UTC" else shown

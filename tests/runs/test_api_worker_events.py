@@ -147,6 +147,23 @@ def test_a_late_line_closes_the_gap(worker_api: APIClient, job: Job) -> None:
     assert gap(job) is None
 
 
+def test_a_completion_that_misses_something_is_refused_while_the_worker_can_send_it_again(
+    worker_api: APIClient, job: Job
+) -> None:
+    body = {"attempt": 1, "metrics": {}, "model_path": "run-1", "counts": {"log_lines": 1}, "may_resend": True}
+    refused = post(worker_api, f"jobs/{job.pk}/complete", body)
+    assert (refused.status_code, refused.json()["code"]) == (409, "telemetry_missing")
+    job.refresh_from_db()
+    assert job.status == "running"
+    post(worker_api, "logs/batch", job=job.pk, attempt=1, lines=[line(1)])
+    assert post(worker_api, f"jobs/{job.pk}/complete", body).json() == {"status": "completed"}
+
+
+def test_lines_that_the_worker_left_out_do_not_hold_a_completion_up(worker_api: APIClient, job: Job) -> None:
+    body = {"attempt": 1, "metrics": {}, "model_path": "run-1", "counts": {"log_lines": 4, "left_out": 4}}
+    assert post(worker_api, f"jobs/{job.pk}/complete", {**body, "may_resend": True}).status_code == 200
+
+
 def test_a_worker_that_tells_no_counts_has_no_gap(worker_api: APIClient, job: Job) -> None:
     complete(worker_api, job)
     assert gap(job) is None

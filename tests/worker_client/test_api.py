@@ -100,9 +100,10 @@ def test_an_error_page_of_a_proxy_is_told_by_its_status(server, api):
         api.heartbeat()
 
 
-def test_a_proxy_that_knows_no_such_page_ends_no_attempt(server, api):
-    server.answers["/workers/heartbeat"] = [(404, b"404 page not found", {})]
-    with pytest.raises(Retryable, match="http_404"):
+@pytest.mark.parametrize("status", [400, 404, 405, 410, 418])
+def test_a_page_of_a_proxy_that_is_not_the_server_ends_no_attempt(server, api, status):
+    server.answers["/workers/heartbeat"] = [(status, b"no such page here", {})]
+    with pytest.raises(Retryable, match=f"http_{status}"):
         api.heartbeat()
 
 

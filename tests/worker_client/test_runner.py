@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.worker_client.fake_server import TOKEN
+from tests.worker_client.fake_server import ROUTES, TOKEN
 from worker_client.api import ApiClient
 from worker_client.attempt import Attempt
 from worker_client.delivery import JobEnd, deliver
@@ -496,8 +496,7 @@ def test_a_server_that_comes_back_from_a_backup_before_the_end_gets_what_it_lost
             told.clear()
         return 503, {"code": "unavailable", "detail": "away"}, {}
 
-    routes = __import__("tests.worker_client.fake_server", fromlist=["ROUTES"]).ROUTES
-    monkeypatch.setitem(routes, r"/jobs/(\d+)/complete", restore_first)
+    monkeypatch.setitem(ROUTES, r"/jobs/(\d+)/complete", restore_first)
     work()
     assert job.status == "completed"
     assert (job.lines, job.points, job.events) == kept[0]
@@ -509,6 +508,24 @@ def test_a_completion_whose_answer_was_lost_is_sent_again(server, work):
     work()
     assert job.status == "completed"
     assert len(server.calls("/jobs/1/complete")) == 2
+
+
+def test_a_server_restored_just_before_the_completion_gets_everything_again(server, work, monkeypatch):
+    job = server.add_job()
+    real, kept = type(server).complete, []
+
+    def restored_meanwhile(self, body, job_id):
+        if "may_resend" not in body:
+            return real(self, body, job_id)
+        kept.append((dict(job.lines), dict(job.points), dict(job.events)))
+        for told in (job.lines, job.points, job.events):
+            told.clear()
+        return 409, {"code": "telemetry_missing", "detail": "Send them again."}, {}
+
+    monkeypatch.setitem(ROUTES, r"/jobs/(\d+)/complete", restored_meanwhile)
+    work()
+    assert job.status == "completed"
+    assert [(job.lines, job.points, job.events)] == kept
 
 
 def test_a_result_that_the_server_refuses_fails_with_the_model_s_place(server, settings, work):

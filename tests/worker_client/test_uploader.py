@@ -89,6 +89,25 @@ def test_what_a_restored_server_has_lost_is_sent_again(told, job, uploader, lost
         assert {"lines": job.lines, "points": job.points, "events": job.events} == told
 
 
+def test_a_server_that_is_restored_twice_in_mid_run_gets_the_same_lines_each_time(job, spool, uploader):
+    for number in range(1, 4):
+        spool.append_log("INFO", f"line {number}")
+        uploader.send_all()
+        job.lines.clear()
+    spool.append_log("INFO", "line 4")
+    uploader.send_all()
+    assert job.messages() == [f"line {number}" for number in range(1, 5)]
+
+
+def test_the_story_of_a_lost_attempt_can_be_sent_again_after_an_outage(told, server, job, uploader):
+    restored(job, lost=range(300, 1_201))
+    server.answers["/logs/batch"] = [(503, {"code": "unavailable", "detail": "away"}, {})]
+    with pytest.raises(Retryable):
+        uploader.send_story()
+    uploader.send_story()
+    assert (job.lines, job.events) == (told["lines"], told["events"])
+
+
 def test_a_server_that_lost_nothing_is_asked_with_one_line_one_event_and_the_figures(told, server, uploader):
     before = len(server.requests)
     uploader.send_again()
