@@ -17,7 +17,7 @@ from tests.faults.arena import A_TRAINING_S, Arena, fault
 from tests.faults.cluster import LEASE_S, RigWorker
 from tests.faults.proxy import Weather
 
-MOST_REAL_TRAININGS = 2
+KILLED_PER_SEED = 10
 BURNERS = 8
 PREVIOUS_RELEASE = "46ca0f9"
 SOAK_S = float(os.environ.get("MINUTES", "5")) * 60
@@ -30,11 +30,10 @@ REAL = {"epochs": 3, "early_stopping_patience": 0, "max_length": 64, "save_every
     "F17",
     "resume equality",
     "a real tiny BERT with dropout is killed in mid-epoch; its weights equal the undisturbed run's",
-    databases=("sqlite",),
     small_n=0,  # tests/worker_client/test_training_resume.py does the same
 )
 def resume_equality(arena: Arena, n: int) -> None:
-    """Few: each is three real trainings on the CPU."""
+    """Each is killed at a point of its own; ten are compared with one undisturbed run of the same seed."""
     arena.trains_for_real = True
     stub, worker = arena.cluster.workers, arena.cluster.real_worker()
     for other in stub:
@@ -42,8 +41,11 @@ def resume_equality(arena: Arena, n: int) -> None:
     worker.start()
     arena.cluster.dataset, sheet = arena.cluster.second_dataset(SAMPLES / "sample_ner.xlsx"), arena.cluster.dataset
     try:
-        for number in range(min(n, MOST_REAL_TRAININGS)):
-            _killed_equals_undisturbed(arena, worker, number, arena.dice(number))
+        for seed in range(0, n, KILLED_PER_SEED):
+            undisturbed = arena.queue(seed=seed, hyperparameters=REAL)
+            arena.wait_over(undisturbed, 180)
+            for number in range(seed, min(n, seed + KILLED_PER_SEED)):
+                _killed_equals(arena, worker, undisturbed, seed, arena.dice(number))
     finally:
         arena.drain()
         arena.cluster.dataset = sheet
@@ -52,11 +54,10 @@ def resume_equality(arena: Arena, n: int) -> None:
             other.start()
 
 
-def _killed_equals_undisturbed(arena: Arena, worker: RigWorker, number: int, dice: Random) -> None:
-    undisturbed = arena.queue(seed=number, hyperparameters=REAL)
-    arena.wait_over(undisturbed, 180)
-    killed = arena.queue(seed=number, hyperparameters=REAL)
-    arena.cluster.wait_until(lambda: _steps(arena, killed) >= dice.randint(10, 60), "it trains", 120)
+def _killed_equals(arena: Arena, worker: RigWorker, undisturbed: int, seed: int, dice: Random) -> None:
+    killed = arena.queue(seed=seed, hyperparameters=REAL)
+    step = dice.randint(10, 60)
+    arena.cluster.wait_until(lambda: _steps(arena, killed) >= step, "it trains", 120)
     worker.kill()
     worker.start()
     arena.wait_over(killed, 180)
