@@ -88,6 +88,18 @@ def test_resumed_in_mid_epoch_or_at_its_end_the_weights_are_the_same(tmp_path, s
     assert [point["step"] for point in figures_of(workspace) if point["split"] == "validation"] == [9, 18, 27]
 
 
+def test_a_run_with_a_rate_for_each_layer_and_smoothed_labels_resumes_alike(tmp_path, stop_at):
+    like = {**LIKE, "epochs": 2, "layer_lr_decay": 0.8, "label_smoothing": 0.1}
+    reference, _ = whole_run(tmp_path / "whole", **like)
+    spec = make_spec(tmp_path, ROWS, hyperparameters=like)
+    stop_at(4)
+    attempt(tmp_path, spec, 1)
+    code, workspace = attempt(tmp_path, spec, 2)
+    assert code == ChildExit.COMPLETED
+    assert events_of(workspace) == [("resumed", {"step": 4})]
+    assert workspace.read_outcome().model_sha256 == reference.model_sha256
+
+
 def test_entities_with_accumulation_resume_alike(tmp_path, stop_at):
     changes = {"task": "token_classification", "device_batch_size": 2, "hyperparameters": {"epochs": 2}}
     rows = token_rows(60)
