@@ -75,6 +75,15 @@ def whole_run(folder, **changes):
     return workspace.read_outcome(), workspace
 
 
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    hashes = []
+    for name, seed in (("once", 42), ("again", 42), ("other", 43)):
+        spec = make_spec(tmp_path / name, ROWS, hyperparameters={**LIKE, "epochs": 1}, seed=seed)
+        _, workspace = attempt(tmp_path / name, spec, 1)
+        hashes.append(workspace.read_outcome().model_sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 @pytest.mark.parametrize("step", [4, 9, 13, 18])
 def test_resumed_in_mid_epoch_or_at_its_end_the_weights_are_the_same(tmp_path, stop_at, step):
     reference, _ = whole_run(tmp_path / "whole")
