@@ -28,6 +28,10 @@ HELP = {
     "window_stride": gettext_lazy("Only for windows: how much neighbouring windows share."),
     "gradient_checkpointing": gettext_lazy("Needs less memory and takes about a third more time."),
     "class_weights": gettext_lazy("Balanced helps when some labels are much rarer than others."),
+    "label_smoothing": gettext_lazy("Share of each label that is spread over all: for doubtful labels. 0: off."),
+    "layer_lr_decay": gettext_lazy(
+        "Each layer learns at so much of the rate of the one above it: keeps more of the base model. 1: all alike."
+    ),
 }
 
 
@@ -74,8 +78,13 @@ def _help(name: str, rule: Parameter) -> str:
     if not isinstance(rule, Number):
         return told
     limits = {"low": number_word(rule.low), "high": number_word(rule.high)}
-    template = _("Above %(low)s, at most %(high)s.") if rule.above else _("From %(low)s to %(high)s.")
-    return f"{told} {template % limits}".strip()
+    return f"{told} {_limits(rule) % limits}".strip()
+
+
+def _limits(rule: Number) -> str:
+    if rule.above:
+        return _("Above %(low)s, at most %(high)s.")
+    return _("From %(low)s, below %(high)s.") if rule.below else _("From %(low)s to %(high)s.")
 
 
 def number_word(value: float) -> str:

@@ -13,20 +13,21 @@ FALSE_WORDS = frozenset({"false", "0", "off", "no"})
 
 @dataclass(frozen=True)
 class Number:
-    """A number between `low` and `high`; `above` excludes `low` itself."""
+    """A number between `low` and `high`; `above` excludes `low` itself, `below` excludes `high`."""
 
     default: float
     low: float
     high: float
     integer: bool = False
     above: bool = False
+    below: bool = False
 
     def check(self, value: Any) -> Any:
         """The value in its type. Raises ValueError with a sentence."""
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise ValueError(_("Enter a number."))
         # Written so that NaN, for which every comparison is false, is refused too.
-        if not (self.low <= value <= self.high) or (self.above and value == self.low):
+        if not (self.low <= value <= self.high) or value in self._excluded():
             raise ValueError(self._range())
         if self.integer and value != int(value):
             raise ValueError(_("Enter a whole number."))
@@ -40,10 +41,15 @@ class Number:
             raise ValueError(_("Enter a number.")) from None
         return self.check(number)
 
+    def _excluded(self) -> list[float]:
+        return [end for end, out in ((self.low, self.above), (self.high, self.below)) if out]
+
     def _range(self) -> str:
         limits = {"low": parameter(self.low), "high": parameter(self.high)}
         if self.above:
             return _("Enter a number above %(low)s and at most %(high)s.") % limits
+        if self.below:
+            return _("Enter a number from %(low)s, but below %(high)s.") % limits
         return _("Enter a number between %(low)s and %(high)s.") % limits
 
 
@@ -106,7 +112,11 @@ HYPERPARAMETERS: dict[str, Parameter] = {
     "precision": Choice("auto", ("auto", "fp32", "bf16", "fp16")),
     "gradient_checkpointing": Switch(False),
     "save_every_minutes": Number(5, 0, 1440),
+    "label_smoothing": Number(0, 0, 1, below=True),
+    "layer_lr_decay": Number(1, 0, 1, above=True),
 }
+# Workers of an earlier release refuse names that they do not know: these are ordered only where they change something.
+ADDED = ("label_smoothing", "layer_lr_decay")
 
 
 class InvalidHyperparameters(ValueError):
@@ -136,6 +146,13 @@ def resolve(given: dict[str, Any]) -> dict[str, Any]:
     if errors:
         raise InvalidHyperparameters(errors)
     return values
+
+
+def as_ordered(values: dict[str, Any]) -> dict[str, Any]:
+    """What a worker is told of all hyperparameters; a name that is missing means its default."""
+    return {
+        name: value for name, value in values.items() if name not in ADDED or value != HYPERPARAMETERS[name].default
+    }
 
 
 def _cross_checks(values: dict[str, Any], errors: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -84,6 +84,8 @@ class Run(models.Model):
     precision = models.CharField(_("numeric precision"), max_length=8)
     gradient_checkpointing = models.BooleanField(_("gradient checkpointing"))
     save_every_minutes = models.FloatField(_("minutes between checkpoints"))
+    label_smoothing = models.FloatField(_("label smoothing"))
+    layer_lr_decay = models.FloatField(_("learning-rate decay by layer"))
 
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
     metrics = models.JSONField(_("final metrics"), default=dict)

@@ -28,6 +28,7 @@ from runs_app.api.serializers import (
     ReleaseSerializer,
 )
 from runs_app.choices import FailureReason, ReleaseReason
+from runs_app.hyperparameters import as_ordered
 from runs_app.models import Attempt, Job, Run
 from runs_app.services import queue, telemetry
 from workers_app import services as workers
@@ -183,7 +184,7 @@ def _run_facts(run: Run) -> dict[str, Any]:
         "base_model": run.base_model,
         "base_model_revision": run.base_model_revision,
         "seed": run.seed,
-        "hyperparameters": run.hyperparameters,
+        "hyperparameters": as_ordered(run.hyperparameters),
     }
 
 

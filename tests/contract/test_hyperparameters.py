@@ -1,5 +1,6 @@
 """What the server lets a person ask for, the worker must be able to do."""
 
+import math
 import sys
 from typing import Any
 
@@ -13,7 +14,8 @@ def ends(parameter: Parameter) -> list[Any]:
     """The default and whatever lies at the edge of what the server accepts."""
     if isinstance(parameter, Number):
         low = sys.float_info.min if parameter.above else parameter.low
-        return [parameter.default, low, parameter.high]
+        high = math.nextafter(parameter.high, 0) if parameter.below else parameter.high
+        return [parameter.default, low, high]
     return list(parameter.options) if isinstance(parameter, Choice) else [True, False]
 
 

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 from django.utils import timezone
 
+from runs_app.hyperparameters import as_ordered
 from runs_app.models import Attempt, EpochMetric, JobEvent, LogEntry, Run
 from runs_app.services import queue, runs
 from tests.factories import after_lease, make_dataset, make_run, make_running_job, make_worker, sheet_bytes
@@ -62,7 +63,7 @@ def test_a_job_from_claim_to_completion(client: ApiClient, worker_of_test: tuple
     assert spec is not None
     assert client.claim(claim_id) == spec
     assert (spec.run_id, spec.run_name, spec.attempt, spec.seed) == (run.pk, "first", 1, 7)
-    assert spec.hyperparameters == run.hyperparameters
+    assert spec.hyperparameters == as_ordered(run.hyperparameters)
     assert spec.dataset.labels == ["negado", "provido"]
     assert (client.register(FACTS).held_job, client.register(FACTS).held_attempt) == (spec.job_id, 1)
 

@@ -89,6 +89,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("epochs", "1e999", "Informe um número"),
         ("epochs", "", "Este campo é obrigatório"),
         ("train_split", "0.99", "Informe um número entre 0,1 e 0,98."),
+        ("label_smoothing", "1", "Informe um número a partir de 0, mas abaixo de 1."),
         ("lr_scheduler", "quadratic", "Faça uma escolha válida"),
         ("base_model", "somebody/else", "Faça uma escolha válida"),
         ("dataset", "999", "Faça uma escolha válida"),

@@ -11,6 +11,7 @@ from rest_framework.test import APIClient
 from time_machine import Traveller
 
 from runs_app.choices import FailureReason, ReleaseReason
+from runs_app.hyperparameters import as_ordered
 from runs_app.models import EpochMetric, Job, LogEntry
 from runs_app.services import queue, runs
 from tests.conftest import NOON
@@ -143,7 +144,7 @@ def test_a_claim_is_answered_with_all_that_a_worker_needs(
         "base_model": "builtin/tiny-bert",
         "base_model_revision": "",
         "seed": 7,
-        "hyperparameters": run.hyperparameters,
+        "hyperparameters": as_ordered(run.hyperparameters),
     }
     expected = {
         "id": dataset.pk,

@@ -24,11 +24,13 @@ def run(command: str, *arguments: Any) -> str:
 
 def test_a_run_is_queued_and_its_id_printed_alone() -> None:
     flags = ["--set", "epochs=3", "--set", "learning_rate=3e-5", "--set", "class_weights=balanced", "--seed", "7"]
-    out = run("create_run", make_dataset().pk, *TINY, *flags, "--set", "gradient_checkpointing=true")
+    flags += ["--set", "gradient_checkpointing=true", "--set", "label_smoothing=0,1", "--set", "layer_lr_decay=0.9"]
+    out = run("create_run", make_dataset().pk, *TINY, *flags)
     made = Run.objects.get()
     assert out == f"{made.pk}\n"
     assert (made.epochs, made.learning_rate, made.class_weights, made.seed) == (3, 3e-5, "balanced", 7)
-    assert (made.gradient_checkpointing, made.job.status) == (True, "pending")
+    assert (made.gradient_checkpointing, made.label_smoothing, made.layer_lr_decay) == (True, 0.1, 0.9)
+    assert made.job.status == "pending"
 
 
 @pytest.mark.parametrize(

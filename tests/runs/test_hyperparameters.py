@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from runs_app.hyperparameters import HYPERPARAMETERS, InvalidHyperparameters, resolve
+from runs_app.hyperparameters import HYPERPARAMETERS, InvalidHyperparameters, as_ordered, resolve
 
 
 def test_without_any_given_the_defaults_of_the_contract_hold() -> None:
@@ -25,6 +25,8 @@ def test_without_any_given_the_defaults_of_the_contract_hold() -> None:
         "precision": "auto",
         "gradient_checkpointing": False,
         "save_every_minutes": 5,
+        "label_smoothing": 0,
+        "layer_lr_decay": 1,
     }
 
 
@@ -57,6 +59,10 @@ def test_without_any_given_the_defaults_of_the_contract_hold() -> None:
         ("class_weights", None),
         ("long_text", 1),
         ("precision", "fp64"),
+        ("label_smoothing", 1),
+        ("label_smoothing", -0.1),
+        ("layer_lr_decay", 0),
+        ("layer_lr_decay", 1.01),
         ("gradient_checkpointing", 1),
         ("gradient_checkpointing", "true"),
         ("save_every_minutes", -0.1),
@@ -112,3 +118,13 @@ def test_a_switch_is_read_from_words(text: str, value: bool) -> None:
 def test_text_that_is_no_whole_number_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         HYPERPARAMETERS["epochs"].parse(text)
+
+
+def test_a_worker_of_an_earlier_release_is_sent_only_names_that_it_knows() -> None:
+    assert resolve({}).keys() - as_ordered(resolve({})).keys() == {"label_smoothing", "layer_lr_decay"}
+
+
+def test_an_added_name_is_ordered_where_it_changes_something() -> None:
+    ordered = as_ordered(resolve({"label_smoothing": 0.1, "epochs": 10}))
+    assert (ordered["label_smoothing"], ordered["epochs"]) == (0.1, 10)
+    assert "layer_lr_decay" not in ordered

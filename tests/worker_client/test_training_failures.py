@@ -153,7 +153,8 @@ def test_max_length_beyond_the_model_is_capped_and_said(tmp_path):
     [
         {"precision": "bf16"},
         {"gradient_checkpointing": True},
-        {"class_weights": "balanced"},
+        {"class_weights": "balanced", "label_smoothing": 0.1},
+        {"layer_lr_decay": 0.9},
         {"lr_scheduler": "cosine_with_restarts", "metric_for_best": "loss"},
         {"early_stopping_patience": 0, "warmup_ratio": 0},
         {"long_text": "windows", "max_length": 12},

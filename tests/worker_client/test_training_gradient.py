@@ -78,12 +78,13 @@ def layout_of(model, packed):
     return Packed(first_position(model))
 
 
-def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weight=None, packed=True):
+def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weight=None, packed=True, smoothing=0.0):
     torch.manual_seed(0)
     config, model = MODELS[family, task_type]
     built = model(config(**SIZES))
     kept = KeepGradient()
-    hyper = Hyperparameters.from_spec({"batch_size": 8, "epochs": 1, "early_stopping_patience": 0})
+    like = {"batch_size": 8, "epochs": 1, "early_stopping_patience": 0, "label_smoothing": smoothing}
+    hyper = Hyperparameters.from_spec(like)
     arguments = trainer.training_arguments(
         hyper, seed=1, recipe=Recipe("cpu", "fp32"), output_dir=str(tmp_path), largest_batch=largest_batch
     )
@@ -112,12 +113,36 @@ def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weigh
 
 @pytest.mark.parametrize(("family", "task_type"), MODELS, ids=lambda value: value)
 @pytest.mark.parametrize("weight", [None, np.array([0.5, 1.0, 3.0])], ids=["plain", "weighted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1], ids=["sharp", "smoothed"])
 @pytest.mark.parametrize("packed", [True, False], ids=["packed", "padded"])
-def test_two_rows_four_times_give_the_gradient_of_eight(tmp_path, family, task_type, weight, packed):
-    whole = gradient(tmp_path / "a", family, task_type, largest_batch=None, weight=weight)
-    split = gradient(tmp_path / "b", family, task_type, largest_batch=2, weight=weight, packed=packed)
+def test_two_rows_four_times_give_the_gradient_of_eight(tmp_path, family, task_type, weight, packed, smoothing):
+    like = {"weight": weight, "smoothing": smoothing}
+    whole = gradient(tmp_path / "a", family, task_type, largest_batch=None, **like)
+    split = gradient(tmp_path / "b", family, task_type, largest_batch=2, packed=packed, **like)
     assert float(split.norm() / whole.norm()) == pytest.approx(1.0, abs=1e-4)
     assert torch.allclose(split, whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 1.0, 3.0])], ids=["plain", "weighted"])
+@pytest.mark.parametrize("shape", [(8,), (4, 6)], ids=["texts", "words"])
+def test_the_smoothed_loss_and_its_gradient_are_those_of_torch(shape, weight):
+    torch.manual_seed(0)
+    labels = torch.randint(0, 3, shape)
+    if len(shape) == 2:
+        labels[:, ::2] = -100
+    ours, theirs = (torch.randn(*shape, 3, generator=torch.Generator().manual_seed(1)).requires_grad_() for _ in "ab")
+    task = task_for("text_classification", ["a", "b", "c"])
+    items = int((labels != -100).sum())
+    found = task.loss(ours, labels, num_items_in_batch=items, weight=weight, label_smoothing=0.1)
+    judge = torch.nn.CrossEntropyLoss(weight=weight, label_smoothing=0.1, reduction="sum")
+    expected = judge(theirs.reshape(-1, 3), labels.flatten()) / items
+    found.backward()
+    expected.backward()
+    assert found.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert torch.allclose(ours.grad, theirs.grad, atol=1e-6)
+    if weight is None:
+        mean = torch.nn.CrossEntropyLoss(label_smoothing=0.1)(theirs.reshape(-1, 3), labels.flatten())
+        assert found.item() == pytest.approx(mean.item(), abs=1e-6)
 
 
 def test_documents_of_several_windows_accumulate_alike(tmp_path):

@@ -43,6 +43,10 @@ def test_defaults_are_those_of_the_contract():
         ("long_text", "ignore"),
         ("precision", "fp8"),
         ("gradient_checkpointing", "yes"),
+        ("label_smoothing", 1),
+        ("label_smoothing", -0.1),
+        ("layer_lr_decay", 0),
+        ("layer_lr_decay", 1.1),
     ],
 )
 def test_a_value_out_of_range_is_refused_by_name(name, value):
@@ -73,11 +77,12 @@ def test_names_reach_the_library(tmp_path):
         lr_scheduler="cosine",
         epochs=4,
         metric_for_best="loss",
+        label_smoothing=0.1,
         recomputes=True,
     )
     assert (mapped.learning_rate, mapped.weight_decay, mapped.num_train_epochs) == (3e-5, 0.05, 4)
     assert mapped.lr_scheduler_type == SchedulerType.COSINE
-    assert mapped.greater_is_better is False
+    assert (mapped.greater_is_better, mapped.label_smoothing_factor) == (False, 0.1)
     assert mapped.activation_checkpointing is True
 
 

@@ -75,6 +75,15 @@ def whole_run(folder, **changes):
     return workspace.read_outcome(), workspace
 
 
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
+    hashes = []
+    for name, seed in (("once", 42), ("again", 42), ("other", 43)):
+        spec = make_spec(tmp_path / name, ROWS, hyperparameters={**LIKE, "epochs": 1}, seed=seed)
+        _, workspace = attempt(tmp_path / name, spec, 1)
+        hashes.append(workspace.read_outcome().model_sha256)
+    assert hashes[0] == hashes[1] != hashes[2]
+
+
 @pytest.mark.parametrize("step", [4, 9, 13, 18])
 def test_resumed_in_mid_epoch_or_at_its_end_the_weights_are_the_same(tmp_path, stop_at, step):
     reference, _ = whole_run(tmp_path / "whole")
@@ -86,6 +95,18 @@ def test_resumed_in_mid_epoch_or_at_its_end_the_weights_are_the_same(tmp_path, s
     assert code == ChildExit.COMPLETED
     assert workspace.read_outcome().model_sha256 == reference.model_sha256
     assert [point["step"] for point in figures_of(workspace) if point["split"] == "validation"] == [9, 18, 27]
+
+
+def test_a_run_with_a_rate_for_each_layer_and_smoothed_labels_resumes_alike(tmp_path, stop_at):
+    like = {**LIKE, "epochs": 2, "layer_lr_decay": 0.8, "label_smoothing": 0.1}
+    reference, _ = whole_run(tmp_path / "whole", **like)
+    spec = make_spec(tmp_path, ROWS, hyperparameters=like)
+    stop_at(4)
+    attempt(tmp_path, spec, 1)
+    code, workspace = attempt(tmp_path, spec, 2)
+    assert code == ChildExit.COMPLETED
+    assert events_of(workspace) == [("resumed", {"step": 4})]
+    assert workspace.read_outcome().model_sha256 == reference.model_sha256
 
 
 def test_entities_with_accumulation_resume_alike(tmp_path, stop_at):

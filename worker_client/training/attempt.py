@@ -23,6 +23,7 @@ from worker_client.training.export import export_model
 from worker_client.training.faults import is_memory
 from worker_client.training.framing import Frame, frame_for
 from worker_client.training.hyperparameters import Hyperparameters
+from worker_client.training.layers import check_layers
 from worker_client.training.log_lines import quieten_transformers
 from worker_client.training.memory import FakeLimit, Memory
 from worker_client.training.ordering import LengthGroupedOrder
@@ -89,6 +90,7 @@ def _prepare(spec: TrainingSpec, stopping: Stopping, progress: Progress) -> Prep
     narration.parts(task, parts)
     set_seed(spec.seed)
     base = load_base_model(spec, task, parts.train)
+    check_layers(base.model, hyper.layer_lr_decay)
     frame = _frame(hyper, base)
     progress.phase("tokenizing")
     stopping.check()

@@ -1,5 +1,6 @@
 """The knobs of a run, under our names (CONTRACT section 9), checked before anything expensive starts."""
 
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -38,6 +39,8 @@ class Hyperparameters:
     precision: str = "auto"
     gradient_checkpointing: bool = False
     save_every_minutes: float = 5.0  # 0 = only at the end of an epoch
+    label_smoothing: float = 0.0  # share of each label that is spread over all labels
+    layer_lr_decay: float = 1.0  # rate of a layer as a share of the one above it
 
     @classmethod
     def from_spec(cls, values: dict[str, Any]) -> Self:
@@ -88,6 +91,8 @@ RULES: dict[str, Rule] = {
     "precision": (_one_of("auto", "fp32", "bf16", "fp16"), "one of auto, fp32, bf16, fp16"),
     "gradient_checkpointing": (_one_of(True, False), "true or false"),
     "save_every_minutes": (_number(0, 100_000), "minutes from 0 to 100000"),
+    "label_smoothing": (_number(0.0, math.nextafter(1.0, 0.0)), "a share from 0, below 1"),
+    "layer_lr_decay": (_number(sys.float_info.min, 1.0), "a number above 0 and at most 1"),
 }
 
 

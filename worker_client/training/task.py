@@ -115,6 +115,7 @@ class Task(ABC):
         *,
         num_items_in_batch: torch.Tensor | int | None = None,
         weight: torch.Tensor | None = None,
+        label_smoothing: float = 0.0,
     ) -> torch.Tensor:
         """Cross-entropy, summed here and divided by the labelled items of the whole effective batch.
 
@@ -123,7 +124,12 @@ class Task(ABC):
         """
         flat = labels.reshape(-1)
         total = functional.cross_entropy(
-            logits.reshape(len(flat), -1).float(), flat, weight=weight, ignore_index=IGNORE_INDEX, reduction="sum"
+            logits.reshape(len(flat), -1).float(),
+            flat,
+            weight=weight,
+            label_smoothing=label_smoothing,
+            ignore_index=IGNORE_INDEX,
+            reduction="sum",
         )
         items = (flat != IGNORE_INDEX).sum() if num_items_in_batch is None else num_items_in_batch
         return total / torch.as_tensor(items, device=total.device).clamp(min=1)

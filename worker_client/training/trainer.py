@@ -20,6 +20,7 @@ from worker_client.training.encoding import Encoded, balanced_weights
 from worker_client.training.environment import Recipe
 from worker_client.training.faults import explain, is_memory
 from worker_client.training.hyperparameters import Hyperparameters
+from worker_client.training.layers import parameter_groups
 from worker_client.training.memory import Memory
 from worker_client.training.ordering import LengthGroupedOrder
 from worker_client.training.scoring import answers
@@ -46,6 +47,7 @@ class EncoderTrainer(Trainer):
         order: LengthGroupedOrder,
         memory: Memory,
         note: Callable[..., None],
+        layer_lr_decay: float = 1.0,
         **arguments: Any,
     ) -> None:
         super().__init__(
@@ -65,6 +67,7 @@ class EncoderTrainer(Trainer):
         self.told_full_disk = False
         self.weight = None if weight is None else torch.tensor(weight, dtype=torch.float32, device=self.args.device)
         self.order = order
+        self.layer_lr_decay = layer_lr_decay
 
     def score(self, records: Sequence[Record], encoded: Encoded) -> Decoded:
         """What the model as it is says about `records`. Raises OutOfMemory when not even one row fits."""
@@ -113,11 +116,33 @@ class EncoderTrainer(Trainer):
         labels = inputs.pop("labels")
         window_counts = inputs.pop("window_counts", None)
         logits = self.task.pool(model(**inputs).logits, window_counts)
-        loss = self.task.loss(logits, labels, num_items_in_batch=num_items_in_batch, weight=self.weight)
+        loss = self.task.loss(
+            logits,
+            labels,
+            num_items_in_batch=num_items_in_batch,
+            weight=self.weight,
+            label_smoothing=self.args.label_smoothing_factor,
+        )
         if num_items_in_batch is not None:
             # Each process holds a part of the batch, and their gradients are averaged: undo that mean.
             loss = loss * self.accelerator.num_processes
         return (loss, {"logits": logits}) if return_outputs else loss
+
+    def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
+        """The library's own, with a rate for each layer where the run asks for it."""
+        if self.layer_lr_decay < 1 and self.optimizer is None:  # type: ignore[has-type]
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = kind(self._parameter_groups(), **options)
+        return super().create_optimizer(model)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        return parameter_groups(
+            self.model,
+            learning_rate=self.args.learning_rate,
+            decay=self.layer_lr_decay,
+            weight_decay=self.args.weight_decay,
+            decayed=set(self.get_decay_parameter_names(self.model)),
+        )
 
     def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
         return self.order
@@ -194,6 +219,7 @@ def training_arguments(
         weight_decay=hyper.weight_decay,
         warmup_steps=hyper.warmup_ratio,  # below 1 it is a share of all steps
         lr_scheduler_type=hyper.lr_scheduler,
+        label_smoothing_factor=hyper.label_smoothing,
         bf16=recipe.precision == "bf16",
         fp16=recipe.precision == "fp16",
         tf32=recipe.tf32,
@@ -231,7 +257,8 @@ def build_trainer(
     """A trainer with early stopping where it is asked for."""
     if hyper.early_stopping_patience:
         callbacks = [*callbacks, EarlyStoppingCallback(early_stopping_patience=hyper.early_stopping_patience)]
-    trainer = EncoderTrainer(model=model, args=arguments, callbacks=callbacks, **own)
+    own |= {"args": arguments, "callbacks": callbacks, "layer_lr_decay": hyper.layer_lr_decay}
+    trainer = EncoderTrainer(model=model, **own)
     trainer.remove_callback(PrinterCallback)  # the spool has the lines
     trainer.add_callback(OrderOfEpoch(trainer.order))
     if together.count() > 1:
