@@ -100,8 +100,8 @@ def _item(entry: str | MenuPage, models: dict[str, Any], here: str) -> MenuItem 
     if isinstance(entry, MenuPage):
         url = reverse(f"admin:{entry.address}")
         return MenuItem(entry.label, url, here == url)
-    model = models.get(entry)
-    return MenuItem(model["name"], model["admin_url"], here.startswith(model["admin_url"])) if model else None
+    list_url = models.get(entry, {}).get("admin_url")  # None for who may only add
+    return MenuItem(models[entry]["name"], list_url, here.startswith(list_url)) if list_url else None
 
 
 def is_key(value: str) -> bool:
