@@ -100,11 +100,11 @@ def _item(entry: str | MenuPage, models: dict[str, Any], here: str) -> MenuItem 
     if isinstance(entry, MenuPage):
         url = reverse(f"admin:{entry.address}")
         return MenuItem(entry.label, url, here == url)
-    model = models.get(entry)
-    return MenuItem(model["name"], model["admin_url"], here.startswith(model["admin_url"])) if model else None
+    list_url = models.get(entry, {}).get("admin_url")  # None for who may only add
+    return MenuItem(models[entry]["name"], list_url, here.startswith(list_url)) if list_url else None
 
 
-def _is_key(value: str) -> bool:
+def is_key(value: str) -> bool:
     """Whether `value` is a row's number that fits the database's integers."""
     return value.isascii() and value.isdigit() and len(value) < 19
 
@@ -126,7 +126,7 @@ class ProductAdmin(admin.ModelAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Django's list with our title, button and empty state."""
-        if not all(_is_key(value) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+        if not all(is_key(value) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest  # no list of ours offers such a row, and the database cannot look it up
         words = {
             "title": capfirst(self.opts.verbose_name_plural),

@@ -1,8 +1,11 @@
 """A new run: dataset, base model and the hyperparameters with the ranges and defaults of `hyperparameters.py`."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -11,7 +14,8 @@ from config.fields import MAX_INT
 from datasets_app.models import Dataset
 from runs_app.admin.words import OPTION_WORDS, parameter_label
 from runs_app.hyperparameters import HYPERPARAMETERS, Choice, Number, Parameter, Switch
-from runs_app.models import BaseModel
+from runs_app.models import BaseModel, Run
+from runs_app.presets import CUSTOM, CUSTOM_LABEL, CUSTOM_USE, PRESETS, preset_of
 from runs_app.services.runs import DEFAULT_SEED
 
 MAX_PRIORITY = 1000
@@ -92,9 +96,46 @@ def number_word(value: float) -> str:
     return parameter(int(value) if float(value).is_integer() else value)
 
 
-class NewRunForm(forms.Form):
-    """Everything that a run needs; `hyperparameters` gathers those fields for the service."""
+def field_word(value: Any) -> str:
+    """A hyperparameter as its field holds it; a switch that is off holds nothing."""
+    if isinstance(value, bool):
+        return "on" if value else ""
+    return value if isinstance(value, str) else number_word(value)
 
+
+def field_words(values: Mapping[str, Any]) -> dict[str, str]:
+    """All of them by name."""
+    return {name: field_word(values[name]) for name in HYPERPARAMETERS}
+
+
+class PresetSelect(forms.RadioSelect):
+    """Each button carries what it puts into the fields, for the script of the page."""
+
+    def render(self, *args: Any, **kwargs: Any) -> Any:
+        """Named as a group: Django's label beside it belongs to no button."""
+        return format_html(
+            '<div role="radiogroup" aria-label="{}">{}</div>', _("Preset"), super().render(*args, **kwargs)
+        )
+
+    def create_option(self, name: str, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Django's option with `data-values`."""
+        option = super().create_option(name, value, *args, **kwargs)
+        if value in PRESETS:
+            option["attrs"]["data-values"] = json.dumps(field_words(PRESETS[value].values))
+        return option
+
+
+def _preset_choice(label: Any, use: Any) -> Any:
+    return format_html('<strong>{}</strong> <span class="help">{}</span>', label, use)
+
+
+class NewRunForm(forms.Form):
+    """Everything that a run needs; `hyperparameters` gathers those fields for the service.
+
+    A preset other than `custom` fills all of them, whatever was sent beside it.
+    """
+
+    preset = forms.ChoiceField(label=gettext_lazy("Preset"), required=False, initial="recommended", widget=PresetSelect)
     dataset = DatasetField(queryset=Dataset.objects.order_by("-id"), label=gettext_lazy("Dataset"))
     base_model = forms.ChoiceField(label=gettext_lazy("Base model"))
     name = forms.CharField(
@@ -125,8 +166,14 @@ class NewRunForm(forms.Form):
         widget=forms.Textarea({"rows": 3, "class": "vLargeTextField"}),
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, data: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
+        super().__init__(data if data is None else _with_preset(data), **kwargs)
+        preset = self.fields["preset"]
+        assert isinstance(preset, forms.ChoiceField)
+        preset.choices = [
+            *((each.name, _preset_choice(each.label, each.use)) for each in PRESETS.values()),
+            (CUSTOM, _preset_choice(CUSTOM_LABEL, CUSTOM_USE)),
+        ]
         offered = list(BaseModel.objects.offered())
         base_model = self.fields["base_model"]
         assert isinstance(base_model, forms.ChoiceField)
@@ -138,6 +185,23 @@ class NewRunForm(forms.Form):
         """By name, each right by itself; rules between two of them are the service's."""
         return {name: self.cleaned_data[name] for name in HYPERPARAMETERS}
 
+    def as_shown(self) -> dict[str, str]:
+        """What a browser would send of the form as it stands, so that its plan can be judged before anyone sends it."""
+        values = {name: self[name].value() for name in self.fields}
+        return {name: str(value) for name, value in values.items() if value is not None and value is not False}
+
+
+def _with_preset(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    preset = PRESETS.get(data.get("preset", ""))
+    return data if preset is None else {**{name: data[name] for name in data}, **field_words(preset.values)}
+
+
+def initial_of(source: Run) -> dict[str, Any]:
+    """A new run's fields filled from another run, for what shall be the same but for a few of them."""
+    values = source.hyperparameters
+    inputs = {"dataset": source.dataset_id, "base_model": source.base_model, "seed": source.seed}
+    return {**inputs, **field_words(values), "preset": preset_of(values), "notes": source.notes}
+
 
 def _model_label(entry: BaseModel) -> str:
     recommended = _(" (recommended)") if entry.recommended else ""
@@ -148,8 +212,8 @@ def _model_label(entry: BaseModel) -> str:
 
 
 SECTIONS = [
-    (None, {"fields": ["dataset", "base_model", "name"]}),
-    (gettext_lazy("Training"), {"fields": BASIC}),
+    (None, {"fields": ["dataset", "base_model", "preset", "name"]}),
+    (gettext_lazy("Training"), {"fields": BASIC, "classes": ["collapse"]}),
     (gettext_lazy("Advanced"), {"fields": [*ADVANCED, "seed"], "classes": ["collapse"]}),
     (gettext_lazy("Queue and notes"), {"fields": ["priority", "notes"]}),
 ]

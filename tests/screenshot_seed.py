@@ -231,7 +231,12 @@ def _completed(dataset: Any, worker: Worker, user: User, f1: float = 0.9123) -> 
         metrics={**figures, "baseline_f1": 0.1041, "baseline_accuracy": 0.4501},
         best_epoch=5.0,
         report={"per_class": per_class, "confusion_matrix": {"labels": LABELS, "counts": counts}},
-        environment={"torch": "2.13.0", "device": "NVIDIA RTX 4090", "precision": "bf16"},
+        environment={
+            "torch": "2.13.0",
+            "device": "NVIDIA RTX 4090",
+            "precision": "bf16",
+            "gpu_memory_peak_bytes": 7 * 2**30,
+        },
     )
     queue.complete_job(job_id=job.pk, attempt=job.attempt, worker=worker, result=result, now=timezone.now())
     return job.run

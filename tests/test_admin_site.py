@@ -77,6 +77,10 @@ def test_the_menu_follows_the_order_of_work() -> None:
     ]
 
 
+def test_who_may_only_add_has_no_line_to_a_list() -> None:
+    assert menu_of(signed_in("workers_app.add_worker")) == [("", ["[Painel]"])]
+
+
 def test_the_menu_marks_where_one_is() -> None:
     groups = menu_of(signed_in(), reverse("admin:runs_app_run_add"))
     assert groups[0] == ("", ["Painel"])

@@ -11,13 +11,15 @@ from django.db.models import QuerySet
 from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from config.admin import ProductAdmin, person
-from config.display import badge
+from config.display import NOTHING, badge
 from workers_app import services
 from workers_app.forms import NewApiTokenForm, RegisterWorkerForm
 from workers_app.models import ApiToken, Worker
@@ -30,7 +32,8 @@ class TokenPages(ProductAdmin):
 
     def token_page(self, request: HttpRequest, **context: Any) -> TemplateResponse:
         """The secret itself. The admin sends every page with `no-store`: no browser keeps it."""
-        return TemplateResponse(request, "admin/workers_app/token_once.html", self.page_context(request, **context))
+        template = context.pop("template", "admin/workers_app/token_once.html")
+        return TemplateResponse(request, template, self.page_context(request, **context))
 
 
 class WorkerAdmin(TokenPages):
@@ -40,7 +43,7 @@ class WorkerAdmin(TokenPages):
     search_fields = ["name", "hostname", "description"]
     list_filter = ["enabled"]
     actions = ["switch_on", "switch_off", "drain"]
-    add_label = gettext_lazy("Register worker")
+    add_label = gettext_lazy("Connect a worker")
     empty_sentence = gettext_lazy("No worker yet. The training runs on your own computer with a GPU.")
 
     def get_urls(self) -> list[URLPattern]:
@@ -49,6 +52,7 @@ class WorkerAdmin(TokenPages):
         return [
             path("<int:pk>/token/", wrap(self.rotate_view), name="workers_app_worker_token"),
             path("<int:pk>/switch/", wrap(self.switch_view), name="workers_app_worker_switch"),
+            path("<int:pk>/since/<int:since>/", wrap(self.connection_view), name="workers_app_worker_connection"),
             *super().get_urls(),
         ]
 
@@ -64,13 +68,16 @@ class WorkerAdmin(TokenPages):
                 form.add_error(None, error)
             else:
                 self.log_addition(request, worker, _("Registered."))
-                return self._shown_once(request, worker, token, _("Worker %(name)s registered"))
+                return self._shown_once(request, worker, token, _("Connect %(name)s"))
         return self.form_page(
             request,
             form,
-            title=_("Register worker"),
-            intro=_("The next page shows its token and the command that connects it, for Linux and Windows."),
-            submit_label=_("Register"),
+            title=_("Connect a worker"),
+            intro=_(
+                "The training runs on a computer with a GPU. Give it a name; the next page shows its token and what to "
+                "type there."
+            ),
+            submit_label=_("Continue"),
         )
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -94,6 +101,13 @@ class WorkerAdmin(TokenPages):
             % {"name": worker},
             submit_label=_("Replace token"),
         )
+
+    def connection_view(self, request: HttpRequest, pk: int, since: int) -> HttpResponse:
+        """Whether the worker has been heard of `since` then (seconds of the epoch), for the page with its token."""
+        worker = get_object_or_404(Worker, pk=pk)
+        if not self.has_view_or_change_permission(request, worker):
+            raise PermissionDenied
+        return TemplateResponse(request, "admin/workers_app/connection.html", connection(worker, since))
 
     def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask, then let the worker in or keep it out."""
@@ -160,9 +174,15 @@ class WorkerAdmin(TokenPages):
     def _shown_once(self, request: HttpRequest, worker: Worker, token: str, title: str) -> TemplateResponse:
         address = request.build_absolute_uri("/").rstrip("/")
         insecure = is_insecure(address)
+        since = int(timezone.now().timestamp())
         return self.token_page(
             request,
             title=title % {"name": worker},
+            template="admin/workers_app/connect.html",
+            connection_url=reverse("admin:workers_app_worker_connection", args=[worker.pk, since])
+            if self.has_view_or_change_permission(request, worker)
+            else "",
+            **connection(worker, since),
             token=token,
             commands=worker_commands(address, token, insecure=insecure),
             insecure_address=insecure,
@@ -257,21 +277,40 @@ def is_insecure(address: str) -> bool:
     return parts.scheme == "http" and parts.hostname not in LOOPBACK
 
 
+def gpu_words(worker: Worker) -> str:
+    """ "NVIDIA RTX 4090 (24 GB)", one per GPU."""
+    words = []
+    for gpu in worker.hardware.get("gpus") or []:
+        memory = f" ({filesizeformat(gpu['memory_bytes'])})" if gpu.get("memory_bytes") else ""
+        words.append(f"{gpu.get('name', '?')}{memory}")
+    return ", ".join(words) or NOTHING
+
+
+def connection(worker: Worker, since: int) -> dict[str, Any]:
+    """Whether and as what it has connected `since` then."""
+    seen = worker.last_seen_at
+    is_connected = worker.enabled and seen is not None and int(seen.timestamp()) >= since
+    return {"worker": worker, "is_connected": is_connected, "gpus": gpu_words(worker)}
+
+
 def worker_commands(address: str, token: str, *, insecure: bool) -> list[dict[str, str]]:
     """What to type on the worker's PC. The token goes through the environment: command lines are seen by everyone."""
-    start = f"python -m worker_client --api-url {address}" + (" --allow-http" if insecure else "")
-    where = _("In the project's folder on that PC, with the extra “worker” installed:")
+    start = f"-m worker_client --api-url {address}" + (" --allow-http" if insecure else "")
+    where = _("In a copy of this project on that computer, with Python 3.11 or newer. The first line installs, once:")
+    linux = [
+        "python3 install.py worker",
+        f"export BERT_WORKER_TOKEN='{token}'",
+        f".venv/bin/python {start} --models-dir ~/bert-models",
+    ]
+    windows = [
+        "py -3 install.py worker",
+        f'$env:BERT_WORKER_TOKEN = "{token}"',
+        f'.venv\\Scripts\\python {start} --models-dir "$HOME\\bert-models"',
+    ]
+    cuda = _("With an NVIDIA GPU set PIP_EXTRA_INDEX_URL before, as docs/worker-windows.md says.")
     return [
-        {
-            "title": "Linux",
-            "help": where,
-            "text": f"export BERT_WORKER_TOKEN='{token}'\n{start} --models-dir ~/bert-models",
-        },
-        {
-            "title": "Windows (PowerShell)",
-            "help": where,
-            "text": f'$env:BERT_WORKER_TOKEN = "{token}"\n{start} --models-dir "$HOME\\bert-models"',
-        },
+        {"title": "Linux", "help": where, "text": "\n".join(linux)},
+        {"title": "Windows (PowerShell)", "help": f"{cuda} {where}", "text": "\n".join(windows)},
     ]
 
 

@@ -15,15 +15,16 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from config.admin import ProductAdmin, person
+from config.admin import ProductAdmin, is_key, person
 from config.display import NOTHING, bar, duration, figure, percent, shortened
-from runs_app.admin import run_page
+from runs_app.admin import new_run, run_page
 from runs_app.admin.run_actions import ACTIONS, BY_NAME, RunAction, perform
 from runs_app.admin.words import status_badge
 from runs_app.choices import Status
-from runs_app.forms import SECTIONS, NewRunForm, ReproduceForm
+from runs_app.forms import SECTIONS, NewRunForm, ReproduceForm, initial_of
 from runs_app.hyperparameters import InvalidHyperparameters
 from runs_app.models import BaseModel, Run
+from runs_app.presets import preset_label, preset_of
 from runs_app.services import runs
 from runs_app.services.queue import requeue_expired
 from runs_app.services.runs import BaseModelNotOffered
@@ -97,6 +98,7 @@ class RunAdmin(ProductAdmin):
         """With the live part and one page per action."""
         wrap = self.admin_site.admin_view
         return [
+            path("add/preview/", wrap(self.preview_view), name="runs_app_run_preview"),
             path("<int:pk>/live/", wrap(self.live_view), name="runs_app_run_live"),
             path("<int:pk>/ask/<str:name>/", wrap(self.ask_view), name="runs_app_run_ask"),
             *super().get_urls(),
@@ -109,17 +111,33 @@ class RunAdmin(ProductAdmin):
     # The pages
 
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> HttpResponse:
-        """Queue a new run; ?dataset=ID chooses the dataset beforehand."""
+        """Queue a new run; ?dataset=ID chooses the dataset beforehand, ?source=ID fills all from another run."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        initial = {"dataset": request.GET.get("dataset"), "base_model": _recommended()}
-        form = NewRunForm(request.POST) if request.method == "POST" else NewRunForm(initial=initial)
+        form = NewRunForm(request.POST) if request.method == "POST" else NewRunForm(initial=self._initial(request))
         if request.method == "POST" and form.is_valid():
             run = self._create(request, form)
             if run is not None:
-                self.message_user(request, _("“%(name)s” is in the queue.") % {"name": run}, messages.SUCCESS)
+                preset = preset_label(preset_of(run.hyperparameters))
+                said = _("“%(name)s” is in the queue. Preset: %(preset)s.") % {"name": run, "preset": preset}
+                self.message_user(request, said, messages.SUCCESS)
                 return self._to_run(request, run)
-        return self.form_page(request, form, SECTIONS, title=_("New run"), submit_label=_("Put into the queue"))
+        return self.form_page(
+            request,
+            form,
+            SECTIONS,
+            title=_("New run"),
+            submit_label=_("Put into the queue"),
+            template="admin/runs_app/run/new.html",
+            **new_run.preview(NewRunForm(form.as_shown()), timezone.now()),
+        )
+
+    def preview_view(self, request: HttpRequest) -> HttpResponse:
+        """The panel beside the form alone, for the fields as they are now."""
+        if not self.has_add_permission(request):
+            raise PermissionDenied
+        told = new_run.preview(NewRunForm(request.GET), timezone.now())
+        return TemplateResponse(request, "admin/runs_app/run/new_panel.html", told)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -305,6 +323,14 @@ class RunAdmin(ProductAdmin):
             for action in ACTIONS
             if request.user.has_perm(action.permission) and action.allowed(run.job)
         ]
+
+    def _initial(self, request: HttpRequest) -> dict[str, Any]:
+        """What the empty form begins with."""
+        source = request.GET.get("source", "")
+        run = self.get_queryset(request).filter(pk=source).first() if is_key(source) else None
+        if run is not None and self.has_view_or_change_permission(request, run):
+            return initial_of(run)
+        return {"dataset": request.GET.get("dataset"), "base_model": _recommended()}
 
     def _create(self, request: HttpRequest, form: NewRunForm) -> Run | None:
         """The queued run; None with the form telling why not."""

@@ -13,14 +13,16 @@ from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
-from config.display import NOTHING, ago, badge, shortened
-from runs_app.admin.sentences import attempt_line
+from config.display import NOTHING, ago, badge, duration, shortened
+from runs_app.admin.run_page import progress_sentence
+from runs_app.choices import AttemptOutcome, FailureReason, ReleaseReason
 from runs_app.models import Attempt, Job
 from runs_app.services import telemetry
-from workers_app.admin import WorkerAdmin
+from workers_app.admin import WorkerAdmin, gpu_words
 from workers_app.models import Worker
 
 HISTORY = 20
+OUTCOME_BADGES = {"completed": "completed", "failed": "failed", "lost": "failed", "released": "paused"}
 STATE_BADGES = {"online": "completed", "busy": "running", "offline": "pending", "disabled": "cancelled"}
 
 
@@ -109,15 +111,6 @@ def run_link(job: Job) -> str:
     return format_html('<a href="{}">{}</a>', address, shortened(job.run.name))
 
 
-def gpu_words(worker: Worker) -> str:
-    """ "NVIDIA RTX 4090 (24 GB)", one per GPU."""
-    words = []
-    for gpu in worker.hardware.get("gpus") or []:
-        memory = f" ({filesizeformat(gpu['memory_bytes'])})" if gpu.get("memory_bytes") else ""
-        words.append(f"{gpu.get('name', '?')}{memory}")
-    return ", ".join(words) or NOTHING
-
-
 def gpu_load(worker: Worker) -> str:
     """ "87 %, 11.2 GB" of the last heartbeat."""
     used = f"{worker.gpu_utilization:.0f} %" if worker.gpu_utilization is not None else ""
@@ -129,6 +122,27 @@ def versions_words(worker: Worker) -> str:
     """torch and transformers, as they were registered."""
     names = ("torch", "transformers")
     return " · ".join(f"{name} {worker.versions[name]}" for name in names if worker.versions.get(name)) or NOTHING
+
+
+def _past(attempt: Attempt, now: datetime) -> dict[str, Any]:
+    """A line of its history."""
+    reasons = dict([*FailureReason.choices, *ReleaseReason.choices])
+    return {
+        "run": run_link(attempt.job),
+        "number": attempt.number,
+        "started_at": attempt.started_at,
+        "took": duration(((attempt.ended_at or now) - attempt.started_at).total_seconds()),
+        "outcome": outcome_badge(attempt),
+        "reason": reasons.get(attempt.reason, "") if attempt.outcome != AttemptOutcome.LOST else "",
+    }
+
+
+def outcome_badge(attempt: Attempt) -> str:
+    """How it ended, or that it goes on."""
+    if attempt.ended_at is None:
+        return badge("running", _("in progress"))
+    kind = OUTCOME_BADGES.get(attempt.outcome, "pending")
+    return badge(kind, AttemptOutcome(attempt.outcome).label if attempt.outcome else NOTHING)
 
 
 def worker_page(worker: Worker) -> dict[str, Any]:
@@ -154,5 +168,6 @@ def worker_page(worker: Worker) -> dict[str, Any]:
         "seen": ago(worker.last_seen_at, now),
         "current_run": run_link(job) if job else None,
         "machine": [(name, value) for name, value in machine if value and value != NOTHING],
-        "history": [(run_link(attempt.job), attempt_line(attempt)) for attempt in attempts[:HISTORY]],
+        "progress": progress_sentence(job, job.run.epochs, now) if job else "",
+        "history": [_past(attempt, now) for attempt in attempts[:HISTORY]],
     }

@@ -8,7 +8,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from runs_app.choices import Status
-from runs_app.models import BUILTIN_TINY_BERT, BaseModel, Job
+from runs_app.models import BUILTIN_TINY_BERT, BaseModel, Job, Run
 from runs_app.services.capability import Lack, lack_of
 from runs_app.services.telemetry import busy_worker_ids
 from workers_app.models import Worker
@@ -52,15 +52,15 @@ class Fleet:
     def may_take(self, worker: Worker, job: Job) -> bool:
         """Whether a claim of this idle worker could be answered with this job."""
         is_held_back = job.not_before is not None and job.not_before > self.at
-        return not is_held_back and not self.is_reserved(job, worker) and not self.lack(worker, job)
+        return not is_held_back and not self.is_reserved(job, worker) and not self.lack(worker, job.run)
 
     def is_reserved(self, job: Job, worker: Worker) -> bool:
         """Whether the job is left for another worker at the moment."""
         return job.reserved_until is not None and job.reserved_until > self.at and job.worker_id != worker.pk
 
-    def lack(self, worker: Worker, job: Job) -> Lack | None:
-        """What keeps the worker from this job for good."""
-        return lack_of(worker, job.run, self.catalogue)
+    def lack(self, worker: Worker, run: Run) -> Lack | None:
+        """What keeps the worker from this run for good."""
+        return lack_of(worker, run, self.catalogue)
 
 
 def waiting_reason(job: Job, fleet: Fleet) -> str | None:
@@ -69,7 +69,12 @@ def waiting_reason(job: Job, fleet: Fleet) -> str | None:
         return _("Paused by a person. Resume it to put it back into the queue.")
     if job.status != Status.PENDING:
         return None
-    return _nobody_there(fleet) or _nobody_able(job, fleet) or _held_back(job, fleet) or _turn(job, fleet)
+    return obstacle(job.run, fleet) or _held_back(job, fleet) or _turn(job, fleet)
+
+
+def obstacle(run: Run, fleet: Fleet) -> str:
+    """Why no worker at hand can train `run`, queued or only planned; empty where one can."""
+    return _nobody_there(fleet) or _nobody_able(run, fleet)
 
 
 def _nobody_there(fleet: Fleet) -> str:
@@ -80,15 +85,15 @@ def _nobody_there(fleet: Fleet) -> str:
     return ""
 
 
-def _nobody_able(job: Job, fleet: Fleet) -> str:
-    lacks = [fleet.lack(worker, job) for worker in fleet.online]
+def _nobody_able(run: Run, fleet: Fleet) -> str:
+    lacks = [fleet.lack(worker, run) for worker in fleet.online]
     found = [lack for lack in lacks if lack is not None]
     if len(found) < len(lacks):
         return ""
     needed = max(lack.needed_bytes for lack in found)
     if not needed:
         told = _("No connected worker has the base model %(model)s, and none may download it (--offline).")
-        return told % {"model": job.run.base_model}
+        return told % {"model": run.base_model}
     told = _("No connected worker has a GPU large enough: this run needs about %(size)s GB. Take a smaller base model.")
     return told % {"size": number_format(needed / 1e9, 1)}
 

@@ -33,7 +33,7 @@ def filled_in(client: Client, **changes: Any) -> dict[str, Any]:
     form = client.get(ADD).context["adminform"].form
     values = {name: form[name].initial for name in form.fields}
     data = {name: value for name, value in values.items() if value is not None and value is not False}
-    return {**data, "base_model": BUILTIN_TINY_BERT, **changes}
+    return {**data, "preset": "custom", "base_model": BUILTIN_TINY_BERT, **changes}
 
 
 def complete(job: Any, **values: Any) -> Run:
@@ -52,7 +52,7 @@ def test_a_run_is_queued_and_its_page_opens() -> None:
     assert (run.name, run.notes, run.status, run.seed) == ("Primeiro", "teste", Status.PENDING, 42)
     assert run.created_by is not None
     assert page.redirect_chain == [(page_of(run), 302)]
-    assert messages_of(page) == ["“Primeiro” está na fila."]
+    assert messages_of(page) == ["“Primeiro” está na fila. Predefinição: Recomendada."]
 
 
 def test_the_form_begins_with_the_defaults_and_the_recommended_model() -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from worker_client.training.environment import Recipe, choose_recipe
+from worker_client.training.environment import Recipe, choose_recipe, memory_peak
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,16 @@ def test_auto_on_a_gpu_goes_by_its_generation(monkeypatch, capability, precision
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     recipe = choose_recipe("auto", "auto")
     assert (recipe.device, recipe.precision, recipe.tf32) == ("cuda", precision, tf32)
+
+
+def test_a_run_on_the_processor_tells_no_gpu_memory():
+    assert memory_peak(Recipe("cpu", "fp32")) is None
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_run_on_a_gpu_tells_the_most_memory_that_it_held():
+    held = torch.empty(64 * 2**20, dtype=torch.uint8, device="cuda")
+    peak = memory_peak(Recipe("cuda", "fp32"))
+    assert peak is not None
+    assert peak >= held.numel()

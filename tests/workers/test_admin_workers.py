@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry as AdminLogEntry
@@ -10,8 +11,10 @@ from django.db import connection
 from django.urls import reverse
 from django.utils import timezone
 
+from runs_app.choices import FailureReason
+from runs_app.services import queue, telemetry
 from tests.admin_client import messages_of, query_count, signed_in, text_of
-from tests.factories import make_running_job, make_worker
+from tests.factories import after_lease, client_for, make_running_job, make_worker
 from workers_app.models import Worker
 from workers_app.tokens import token_sha256
 
@@ -161,8 +164,78 @@ def test_the_page_tells_the_machine_and_what_it_did(media: object) -> None:
     words = text_of(signed_in().get(page_of(worker)))
     assert "RTX 4090 (24,0 GB)" in words
     assert "2.13.0" in words
-    assert "tentativa 1" in words
-    assert "em andamento" in words
+    assert re.search(r"Recursos 1 \d\d/\d\d/\d{4} \d\d:\d\d \d+ s em andamento", words)
+
+
+def test_the_history_says_how_each_attempt_ended(media: object) -> None:
+    worker, _token = make_worker("gpu-1", last_seen_at=timezone.now())
+    for number, reason in enumerate((FailureReason.OUT_OF_MEMORY, FailureReason.NAN_LOSS)):
+        job = make_running_job(worker, name=f"Recursos {number}")
+        queue.fail_job(job_id=job.pk, attempt=1, worker=worker, reason=reason, message="", now=timezone.now())
+    lost = make_running_job(worker, name="Agravos")
+    queue.requeue_expired(now=after_lease(lost))
+    words = text_of(signed_in().get(page_of(worker)))
+    assert re.search(r"Recursos 0 1 \S+ \S+ \d+ s Falhou Memória insuficiente", words)
+    assert re.search(r"Recursos 1 1 \S+ \S+ \d+ s Falhou A perda", words)
+    assert re.search(r"Agravos 1 \S+ \S+ \S+ \S+ Perdid", words)
+
+
+def test_the_page_says_how_far_the_current_run_is(media: object) -> None:
+    worker, _token = make_worker("gpu-1", last_seen_at=timezone.now())
+    job = make_running_job(worker, given={"epochs": 5})
+    telemetry.record_progress(job=job, progress={"epoch": 2.4, "step": 12, "total_steps": 50}, now=timezone.now())
+    assert "Época 3 de 5 · passo 12 de 50" in text_of(signed_in().get(page_of(worker)))
+
+
+# Connecting
+
+
+def connection_of(page: Any) -> str:
+    found = re.search(r'data-refresh="([^"]+)"', page.content.decode())
+    assert found is not None
+    return found.group(1)
+
+
+def test_the_page_with_the_token_turns_green_at_the_first_sign_of_life() -> None:
+    client = signed_in()
+    page = client.post(ADD, {"name": "gpu-nova"})
+    assert "Esperando o primeiro sinal de vida de gpu-nova" in text_of(page)
+    url = connection_of(page)
+    assert "Esperando" in text_of(client.get(url))
+    device = client_for(token_in(page.content.decode()))
+    facts = {"hostname": "pc-da-sala-3", "gpus": [{"name": "RTX 4090", "memory_bytes": 24 * 2**30}]}
+    assert device.post("/bert-training/api/workers/register", facts, format="json").status_code == 200
+    shown = text_of(client.get(url))
+    assert "gpu-nova está conectado." in shown
+    assert "Computador pc-da-sala-3, GPU: RTX 4090 (24,0" in shown
+
+
+def test_a_new_token_waits_for_a_new_sign_of_life() -> None:
+    worker, _token = make_worker("gpu-1", last_seen_at=timezone.now() - timedelta(seconds=20))
+    client = signed_in()
+    page = client.post(reverse("admin:workers_app_worker_token", args=[worker.pk]))
+    assert "Esperando" in text_of(client.get(connection_of(page)))
+
+
+def test_a_worker_that_was_disabled_meanwhile_is_not_called_connected() -> None:
+    worker, _token = make_worker("gpu-1", last_seen_at=timezone.now(), enabled=False)
+    url = reverse("admin:workers_app_worker_connection", args=[worker.pk, 0])
+    assert "Esperando" in text_of(signed_in().get(url))
+
+
+@pytest.mark.parametrize("since", [0, 10**30])
+def test_any_moment_can_be_asked_for(since: int) -> None:
+    worker, _token = make_worker("gpu-1", last_seen_at=timezone.now())
+    assert signed_in().get(reverse("admin:workers_app_worker_connection", args=[worker.pk, since])).status_code == 200
+
+
+def test_the_connection_is_told_to_those_who_may_see_workers() -> None:
+    worker, _token = make_worker("gpu-1")
+    url = reverse("admin:workers_app_worker_connection", args=[worker.pk, 0])
+    assert signed_in("runs_app.view_run").get(url).status_code == 403
+    assert signed_in().get(reverse("admin:workers_app_worker_connection", args=[worker.pk + 1, 0])).status_code == 404
+    page = signed_in("workers_app.add_worker").post(ADD, {"name": "gpu-2"})
+    assert "data-refresh" not in page.content.decode()
 
 
 def test_a_worker_that_did_something_cannot_be_deleted(media: object) -> None:

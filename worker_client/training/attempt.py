@@ -284,6 +284,7 @@ def _facts(
         "gradient_accumulation": engine.args.gradient_accumulation_steps,
         "eval_batch_size": engine.args.per_device_eval_batch_size,
         "gradient_checkpointing": prepared.recomputes,
+        "gpu_memory_peak_bytes": environment.memory_peak(prepared.recipe),
     }
     return {
         "metrics": metrics,

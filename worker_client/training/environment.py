@@ -49,6 +49,11 @@ def limit_memory(recipe: Recipe, share: float | None) -> None:
         torch.cuda.set_per_process_memory_fraction(share)
 
 
+def memory_peak(recipe: Recipe) -> int | None:
+    """Most bytes of the GPU that this process held at once; None on a CPU."""
+    return torch.cuda.max_memory_reserved() if recipe.device == "cuda" else None
+
+
 def describe(spec: TrainingSpec, recipe: Recipe) -> dict[str, Any]:
     """Versions and hardware, for the run page and run.json."""
     import transformers
