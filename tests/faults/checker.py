@@ -180,12 +180,19 @@ def metrics_are_whole(evidence: Evidence) -> Findings:
 
 
 def lines_have_no_gap(evidence: Evidence) -> Findings:
-    """The numbers of every attempt are 1, 2, 3 …; of a lost attempt the end may be missing, nothing before it."""
+    """The numbers of every attempt are 1, 2, 3 …; of a lost attempt the end may be missing, nothing before it.
+
+    A restored backup may be of a moment when an earlier gap was being filled, and of an attempt whose worker is done
+    with it: of such ones nobody can send the rest, and only those whose end is stored are whole.
+    """
     numbers: dict[tuple[int, int], list[int]] = defaultdict(list)
     for line in evidence.lines:
         numbers[line.job, line.attempt].append(line.seq)
+    excused = _declared_gaps(evidence)
+    if evidence.restored:
+        excused |= {(a.job, a.number) for a in evidence.attempts if a.outcome not in TOLD}
     for (job, attempt), found in numbers.items():
-        if (job, attempt) not in _declared_gaps(evidence) and found != list(range(1, len(found) + 1)):
+        if (job, attempt) not in excused and found != list(range(1, len(found) + 1)):
             missing, doubled = sorted(set(range(1, max(found) + 1)) - set(found)), len(found) - len(set(found))
             yield Violation("I6", job, f"attempt {attempt}: lines missing {missing}, {doubled} doubled")
 

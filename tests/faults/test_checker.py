@@ -264,3 +264,10 @@ def test_acknowledgements_are_not_believed_of_a_database_that_was_put_back() -> 
     evidence = sound()
     an_acknowledged_line_that_is_gone(evidence)
     assert check(replace(evidence, restored=True)) == []
+
+
+@pytest.mark.parametrize(("attempt", "found"), [(1, set()), (2, {"I6"})])
+def test_of_a_database_that_was_put_back_only_the_attempts_with_an_end_are_whole(attempt: int, found: set[str]) -> None:
+    evidence = sound()
+    evidence.lines = [line for line in evidence.lines if (line.job, line.attempt, line.seq) != (1, attempt, 1)]
+    assert {violation.invariant for violation in check(replace(evidence, restored=True))} == found

@@ -23,6 +23,7 @@ PREVIOUS_RELEASE = "46ca0f9"
 SOAK_S = float(os.environ.get("MINUTES", "5")) * 60
 NEMESIS_EVERY_S = 2.0
 GROWTH = 1.10  # of the server's memory, from its first tenth to the end
+LAST_STEP = 39  # of the real training
 REAL = {"epochs": 3, "early_stopping_patience": 0, "max_length": 64, "save_every_minutes": 0.01}
 
 
@@ -56,7 +57,7 @@ def resume_equality(arena: Arena, n: int) -> None:
 
 def _killed_equals(arena: Arena, worker: RigWorker, undisturbed: int, seed: int, dice: Random) -> None:
     killed = arena.queue(seed=seed, hyperparameters=REAL)
-    step = dice.randint(10, 60)
+    step = dice.randint(3, LAST_STEP - 3)
     arena.cluster.wait_until(lambda: _steps(arena, killed) >= step, "it trains", 120)
     worker.kill()
     worker.start()

@@ -86,7 +86,12 @@ def _hang_one_upload(arena: Arena, worker: RigWorker, job: int, dice: Random) ->
     if not worker.link.on("logs", "request", "hold").reached.wait(5):
         return
     time.sleep(dice.uniform(1, LEASE_S))
-    beats = [r["at"] for r in arena.cluster.history.records[mark:] if r.get("call") == "heartbeat" and r["job"] == job]
+    # Another worker, whose line is dead, may still take the job for its own.
+    beats = [
+        record["at"]
+        for record in arena.cluster.history.records[mark:]
+        if record.get("call") == "heartbeat" and (record["job"], record["worker"]) == (job, worker.name)
+    ]
     gaps = [later - sooner for sooner, later in pairwise(beats)]
     arena.count("uploads hung")
     if max(gaps, default=0.0) > max(2 * HEARTBEAT_S, LEASE_S / 2):
