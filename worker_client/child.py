@@ -107,11 +107,17 @@ def orphan(path: Path) -> psutil.Process | None:
     """The child that `remember` noted, when it still runs; its start time tells it from a later namesake."""
     try:
         noted = json.loads(path.read_text(encoding="utf-8"))
-        process = psutil.Process(noted["pid"])
-        if abs(process.create_time() - noted["started"]) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+        return running(noted["pid"], noted["started"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def running(pid: int, started: float) -> psutil.Process | None:
+    """The process of that id that began then (seconds since 1970), unless it is over; a zombie is."""
+    with suppress(psutil.Error):
+        process = psutil.Process(pid)
+        if abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
             return process
-    except (OSError, ValueError, KeyError, psutil.Error):
-        pass
     return None
 
 

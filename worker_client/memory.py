@@ -70,5 +70,8 @@ def effective_batch(spec: TrainingSpec) -> int:
 
 
 def rows_used(spec: TrainingSpec, outcome: Outcome) -> int:
-    """Rows at once on the device: what the child says, else what it was told, else the whole batch."""
-    return int(outcome.memory.get("device_batch_size") or spec.device_batch_size or effective_batch(spec))
+    """Rows at once on the device: what the child says, else what it may have been, at most."""
+    if said := outcome.memory.get("device_batch_size"):
+        return int(said)
+    share = effective_batch(spec) // spec.processes
+    return min(spec.device_batch_size or share, share)

@@ -177,6 +177,8 @@ class TrainingSpec:
     gpu_memory_fraction: float | None = None  # share of the GPU that may be used; None: all
     fake_memory: FakeMemory | None = None  # tests only
     worker_name: str = ""
+    worker_pid: int | None = None  # None: nobody, the child is started by hand
+    worker_started: float = 0.0  # its start in seconds since 1970, which tells it from a later namesake
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Self:

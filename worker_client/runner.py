@@ -1,13 +1,17 @@
 """JobRunner: one attempt from the claim to its end: prepare, start the child, supervise, deliver."""
 
 import logging
+import os
 import shutil
 import signal
 import sqlite3
 import time
 import traceback
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from worker_client import hardware
 from worker_client.api import ApiClient
@@ -133,6 +137,8 @@ class JobRunner:
             gpu_memory_fraction=self._settings.gpu_memory_fraction,
             fake_memory=self._settings.fake_memory,
             worker_name=self._paces.name,
+            worker_pid=os.getpid(),
+            worker_started=psutil.Process().create_time(),
         )
 
     def _run_child(self, attempt: Attempt, processes: int) -> Outcome:
@@ -183,7 +189,10 @@ class JobRunner:
         if exit_code in (ChildExit.STOPPED, -signal.SIGTERM):
             # Stopped by someone else: a service manager, for one, signals every process of the service.
             return Outcome("stopped", reason="shutdown")
-        return outcome or _without_word(exit_code, child.tail(), for_memory=hardware.memory_kills() > kills)
+        if outcome:
+            return outcome
+        silent = _without_word(exit_code, child.tail(), for_memory=hardware.memory_kills() > kills)
+        return replace(silent, memory=attempt.workspace.read_tried())
 
 
 def _processes(job: JobSpec, wanted: int) -> int:

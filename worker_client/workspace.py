@@ -5,7 +5,8 @@
 <work-dir>/jobs/<job>/checkpoints/              shared by the attempts of one job
 <work-dir>/jobs/<job>/tokens-<key>.npz          the sheet's sub-tokens, for the next attempt
 <work-dir>/jobs/<job>/memory.json               the batch that fitted, shared too
-<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.{sqlite3,reserve,unwritten} outcome.json stop child.*
+<work-dir>/jobs/<job>/attempt-<n>/              spec.json spool.{sqlite3,reserve,unwritten} outcome.json spoken
+                                                tried.json stop child.*
 <work-dir>/claim.json worker.lock               the claim under way; held while a worker runs here
 <work-dir>/stop                                 put there by a person: the worker stops as at SIGTERM
 <models-dir>/run-<id>/                          the finished model: whole or not there
@@ -103,9 +104,32 @@ class Workspace:
         path = self.root / "outcome.json"
         return Outcome.from_json(json.loads(path.read_text(encoding="utf-8"))) if path.exists() else None
 
+    def take_the_word(self) -> bool:
+        """Whether the caller, of several processes, is the one that writes the outcome: the first that asks."""
+        try:
+            (self.root / "spoken").open("x").close()
+        except FileExistsError:
+            return False
+        except OSError:  # no room even for a name: writing the outcome makes room
+            return True
+        return True
+
+    def note_tried(self, facts: dict[str, Any]) -> None:
+        """How many rows at once the child tries, should memory end it without a word."""
+        with suppress(OSError):
+            write_json(self.root / "tried.json", facts)
+
+    def read_tried(self) -> dict[str, Any]:
+        """What `note_tried` noted, or nothing."""
+        try:
+            return dict(json.loads((self.root / "tried.json").read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return {}
+
     def forget_outcome(self) -> None:
         """Before the child is started again."""
-        (self.root / "outcome.json").unlink(missing_ok=True)
+        for name in ("outcome.json", "spoken", "tried.json"):
+            (self.root / name).unlink(missing_ok=True)
 
     def request_stop(self, reason: str) -> None:
         """Ask the child to save a checkpoint and end: cancelled, paused or shutdown."""

@@ -27,6 +27,8 @@ def main(root: str) -> int:
         during = wishes.get("during", "training")
         short = replace(failure(FailureReason.OUT_OF_MEMORY), memory={"during": during, "device_batch_size": batch})
         return end(workspace, short, ChildExit.OUT_OF_MEMORY)
+    if "tries" in wishes:
+        workspace.note_tried({"device_batch_size": min(batch, wishes["tries"])})
     if reason := wishes.get("fail"):
         return end(workspace, failure(FailureReason(reason)), ChildExit.of(FailureReason(reason)))
     if number := wishes.get("signal"):

@@ -146,6 +146,13 @@ def test_a_child_that_died_of_its_memory_without_a_word_is_tried_with_half_the_b
     assert job.told("batch_halved") == [{"from": 2, "to": 1, "accumulation": 2}]
 
 
+def test_half_of_a_batch_is_half_of_what_the_child_tried_and_not_of_what_it_might_have(server, work):
+    says = "terminate called: CUDA out of memory. Tried to allocate"
+    job = server.add_job(batch_size=16, tries=4, exit=134, says=says)
+    work(once=True)
+    assert [(step["from"], step["to"]) for step in job.told("batch_halved")] == [(4, 2), (2, 1)]
+
+
 def test_a_child_that_the_system_killed_for_its_memory_is_tried_with_half_the_batch(server, work, monkeypatch):
     kills = iter(range(100))
     monkeypatch.setattr("worker_client.hardware.memory_kills", lambda: next(kills))

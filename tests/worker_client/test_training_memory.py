@@ -16,6 +16,7 @@ from worker_client.training.__main__ import main
 from worker_client.training.base_models import _tiny_tokenizer
 from worker_client.training.memory import Memory
 from worker_client.training.tasks import task_for
+from worker_client.workspace import Workspace
 
 ROWS = text_rows(80)  # 64 to train: with a batch of 64 an epoch is one step
 LIKE = {"batch_size": 64, "epochs": 3, "early_stopping_patience": 0}
@@ -85,6 +86,8 @@ def test_an_evaluation_that_does_not_fit_halves_its_own_batch_and_nothing_else(t
     assert ours.environment["eval_batch_size"] == 4
     assert ours.metrics == pytest.approx(theirs.metrics, abs=1e-5)
     assert Fit.read(workspace.memory_path) == Fit(eval_batch_size=4)
+    assert workspace.read_tried() == {"device_batch_size": 8, "eval_batch_size": 4}
+    assert whole.read_tried() == {"device_batch_size": 8}
 
 
 @pytest.mark.slow
@@ -140,7 +143,7 @@ def test_a_model_that_does_not_fit_by_itself_is_told_with_its_size(tmp_path):
         max_length=512,
         recomputes=False,
         note=lambda *_, **__: None,
-        path=tmp_path / "memory.json",
+        workspace=Workspace(tmp_path),
     )
     failure = memory.failure("loading")
     assert isinstance(failure, OutOfMemory)
@@ -156,3 +159,18 @@ def test_what_fitted_is_read_back_and_anything_else_is_nothing(tmp_path):
     for damage in ("", "[]", '{"device_batch": 3}', "\x00"):
         path.write_text(damage)
         assert Fit.read(path) == Fit()
+
+
+def test_a_death_without_a_word_goes_down_from_what_the_child_noted(tmp_path):
+    spec = make_spec(tmp_path, [], hyperparameters={"batch_size": 16})
+    died = Outcome("failed", reason="out_of_memory", memory={"device_batch_size": 4, "eval_batch_size": 2})
+    assert Fit().after(died, spec) == Fit(device_batch_size=2, eval_batch_size=2)
+
+
+@pytest.mark.parametrize(
+    ("processes", "told", "half"), [(1, None, 8), (2, None, 4), (4, None, 2), (4, 16, 2), (2, 4, 2), (16, None, 1)]
+)
+def test_without_even_a_note_no_size_is_tried_that_every_process_has_had(tmp_path, processes, told, half):
+    spec = make_spec(tmp_path, [], hyperparameters={"batch_size": 16}, processes=processes, device_batch_size=told)
+    smaller = Fit().after(Outcome("failed", reason="out_of_memory"), spec)
+    assert smaller.device_batch_size == half

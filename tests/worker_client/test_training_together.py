@@ -1,10 +1,12 @@
 """Two processes train one run as one would, and end together. On CPU, with gloo in the place of NCCL."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from transformers import BertConfig, BertForSequenceClassification
 
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.slow
 
 ROWS = text_rows(90)  # 72 train: 9 whole steps an epoch
 LIKE = {"epochs": 2, "batch_size": 8}
+FULL_DISK = (sys.executable, str(Path(__file__).with_name("full_disk_rank.py")))
 
 
 @pytest.fixture(scope="module")
@@ -43,18 +46,19 @@ def base(tmp_path_factory):
     return folder
 
 
-def start(folder: Path, base: Path, *, processes: int, attempt: int = 1):
+def start(folder: Path, base: Path, *, processes: int, attempt: int = 1, program=TRAINING_COMMAND, full="", **changes):
     spec = make_spec(
         folder,
         ROWS,
         base_model="neuralmind/bert-base-portuguese-cased",
         base_model_dir=str(base),
-        hyperparameters=LIKE,
+        hyperparameters={**LIKE, **changes.pop("hyperparameters", {})},
         processes=processes,
+        **changes,
     )
     workspace = make_workspace(folder, spec, attempt)
-    command = [*as_processes(TRAINING_COMMAND, processes), str(workspace.root)]
-    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1"}), workspace
+    command = [*as_processes(program, processes), str(workspace.root)]
+    return subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": "1", "FULL": full}), workspace
 
 
 def finish(process, workspace):
@@ -95,6 +99,37 @@ def test_the_first_failure_is_the_one_that_is_told(base, tmp_path):
     done = subprocess.run(command, capture_output=True, timeout=300)
     assert done.returncode != 0
     assert workspace.read_outcome().reason == "invalid_data"
+
+
+@pytest.mark.parametrize("full", ["0:9:save_model", "1:9:_save_rng_state"], ids=["weights", "the other's part"])
+def test_a_disk_that_is_full_for_one_process_ends_both_where_the_best_model_must_be_kept(base, tmp_path, full):
+    process, workspace = start(tmp_path, base, processes=2, program=FULL_DISK, full=full)
+    assert process.wait(timeout=300) != ChildExit.COMPLETED
+    assert workspace.read_outcome().reason == "disk_full"
+
+
+def test_within_an_epoch_both_go_on_without_the_checkpoint_that_one_could_not_write(pair, base, tmp_path):
+    often = {"hyperparameters": {"save_every_minutes": 1e-6}}
+    full = "1:4:_save_rng_state"
+    workspace = finish(*start(tmp_path, base, processes=2, program=FULL_DISK, full=full, **often))
+    assert "no room for the checkpoint of step 4" in log_of(workspace)
+    assert log_of(workspace).count("Checkpoint saved") == 17
+    assert workspace.read_outcome().model_sha256 == pair.read_outcome().model_sha256
+
+
+def test_both_end_with_a_checkpoint_when_the_worker_is_killed_behind_their_parents_back(base, tmp_path):
+    worker = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    known = {"worker_pid": worker.pid, "worker_started": psutil.Process(worker.pid).create_time()}
+    long = {"hyperparameters": {"epochs": 200, "early_stopping_patience": 0}}
+    process, workspace = start(tmp_path, base, processes=2, **known, **long)
+    wait_for_training(workspace)
+    ranks = psutil.Process(process.pid).children(recursive=True)
+    worker.send_signal(signal.SIGKILL)
+    process.wait(timeout=60)
+    worker.wait()
+    assert (workspace.read_outcome().status, workspace.read_outcome().reason) == ("stopped", "shutdown")
+    assert list((tmp_path / "jobs" / "1" / "checkpoints").glob("checkpoint-*/intact.json"))
+    assert not [rank for rank in ranks if rank.is_running()]
 
 
 def test_one_process_is_started_without_torchrun():

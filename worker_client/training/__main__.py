@@ -38,6 +38,8 @@ def main(argv: list[str]) -> int:
 def _attempt(workspace: Workspace, stopping: Stopping, spool: Spool) -> int:
     try:
         spec = workspace.read_spec()
+        if spec.worker_pid:
+            stopping.watch(spec.worker_pid, spec.worker_started)
         _prepare_process(spec)
         # Imported late: torch must see the device that was chosen, and a bad spec must not wait for it.
         from worker_client.training.attempt import run_attempt
@@ -63,8 +65,7 @@ def _speaks(workspace: Workspace, outcome: Outcome) -> bool:
     """Of several processes the first, or the first that fails: what the others meet then is a consequence."""
     if together.count() == 1:
         return True
-    said = workspace.read_outcome()
-    return not (said and said.status == "failed") and (together.is_first() or outcome.status == "failed")
+    return (together.is_first() or outcome.status == "failed") and workspace.take_the_word()
 
 
 def _failure(problem: Exception) -> tuple[Outcome, ChildExit]:

@@ -132,7 +132,7 @@ def _memory(prepared: Prepared, stopping: Stopping, spool: Spool) -> Memory:
         max_length=prepared.frame.max_length,
         recomputes=prepared.recomputes,
         note=spool.append_event,
-        path=stopping.workspace.memory_path,
+        workspace=stopping.workspace,
     )
 
 
@@ -150,6 +150,7 @@ def _engine(
         eval_batch=spec.eval_batch_size,
         recomputes=prepared.recomputes,
     )
+    memory.note_tried(arguments)
     layout = _layout(prepared, arguments.device)
     order, workload = _work(prepared)
     narration.recipe(prepared.recipe, arguments, layout, spec.base_model)

@@ -7,7 +7,6 @@ import gc
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -17,6 +16,8 @@ from transformers import TrainerCallback
 from worker_client.errors import OutOfMemory
 from worker_client.memory import Fit
 from worker_client.protocol import FakeMemory
+from worker_client.training import together
+from worker_client.workspace import Workspace
 
 logger = logging.getLogger(__name__)
 
@@ -27,14 +28,21 @@ class Memory:
     """Knows the run's model and device; halves the evaluation batch and explains what is beyond halving."""
 
     def __init__(
-        self, *, model: Any, device: str, max_length: int, recomputes: bool, note: Callable[..., None], path: Path
+        self,
+        *,
+        model: Any,
+        device: str,
+        max_length: int,
+        recomputes: bool,
+        note: Callable[..., None],
+        workspace: Workspace,
     ) -> None:
         self._parameters = sum(parameter.numel() for parameter in model.parameters())
         self._device = device
         self._max_length = max_length
         self._recomputes = recomputes
         self._note = note
-        self._path = path
+        self._workspace = workspace
         self._eval_batch_size: int | None = None
 
     def halve_evaluation(self, args: Any) -> None:
@@ -43,20 +51,28 @@ class Memory:
         if before == 1:
             raise self.failure("evaluation", args)
         after = args.per_device_eval_batch_size = self._eval_batch_size = before // 2
-        replace(Fit.read(self._path), eval_batch_size=after).write(self._path)
+        if together.is_first():
+            path = self._workspace.memory_path
+            replace(Fit.read(path), eval_batch_size=after).write(path)
+        self.note_tried(args)
         logger.warning("Out of memory in the evaluation: going on with %d rows at a time instead of %d", after, before)
         self._note("eval_batch_halved", **{"from": before, "to": after})
         gc.collect()
         if self._device == "cuda":
             torch.cuda.empty_cache()
 
+    def note_tried(self, args: Any) -> None:
+        """For a parent that finds this process killed and without a word."""
+        if together.is_first():
+            self._workspace.note_tried(self._facts(args))
+
+    def _facts(self, args: Any) -> dict[str, Any]:
+        facts = {"device_batch_size": args.per_device_train_batch_size}
+        return {**facts, "eval_batch_size": self._eval_batch_size} if self._eval_batch_size else facts
+
     def failure(self, during: str, args: Any = None) -> OutOfMemory:
         """during: loading, training or evaluation. args: the Trainer's, once there are any."""
-        facts: dict[str, Any] = {"during": during}
-        if args is not None:
-            facts["device_batch_size"] = args.per_device_train_batch_size
-        if self._eval_batch_size:
-            facts["eval_batch_size"] = self._eval_batch_size
+        facts = {"during": during, **(self._facts(args) if args else {})}
         return OutOfMemory(f"{self._what(during, args)} {self._room()} {self._advice(during)}", facts)
 
     def _what(self, during: str, args: Any) -> str:

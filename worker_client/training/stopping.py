@@ -3,14 +3,17 @@
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from worker_client.child import running
 from worker_client.errors import Stopped
 from worker_client.workspace import Workspace
 
 SHUTDOWN = "shutdown"
+LOOK_EVERY_S = 1.0
 
 
 class Stopping:
@@ -20,6 +23,12 @@ class Stopping:
         self.workspace = workspace
         self._parent = os.getppid()
         self._terminated = False
+        self._worker: tuple[int, float] | None = None
+        self._look_at = 0.0
+
+    def watch(self, pid: int, started: float) -> None:
+        """Stop when the worker is over, too: the parent may be torchrun, and on Windows a parent's id outlives it."""
+        self._worker = pid, started
 
     def reason(self) -> str | None:
         """What was asked for, in the words of a release, or None.
@@ -27,8 +36,18 @@ class Stopping:
         An orphan stops too: the next attempt will want its checkpoints and its GPU. A service manager may signal
         every process of the worker: a first SIGTERM is obeyed as the parent's own wish to end.
         """
-        gone = self._terminated or os.getppid() != self._parent
+        gone = self._terminated or os.getppid() != self._parent or self._is_left_alone()
         return self.workspace.stop_reason() or (SHUTDOWN if gone else None)
+
+    def _is_left_alone(self) -> bool:
+        """To look takes longer than a short step: once a second is enough, and what was seen once is seen always."""
+        now = time.monotonic()
+        if self._worker is None or now < self._look_at:
+            return False
+        if running(*self._worker):
+            self._look_at = now + LOOK_EVERY_S
+            return False
+        return True
 
     def check(self) -> None:
         """Raises Stopped when the work must stop."""

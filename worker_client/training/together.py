@@ -5,8 +5,13 @@ would be to wait for them. Started alone, a process is the first of one, and eve
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
+
+from worker_client.errors import TrainingFailed
+from worker_client.training.faults import explain
 
 
 def rank() -> int:
@@ -44,10 +49,7 @@ def collected(share: list[Any] | None) -> list[Any] | None:
     """The inverse of `shared_out`, for a result of each item; None when one process has none. All must call it."""
     if count() == 1:
         return share
-    from torch import distributed
-
-    by_rank: list[Any] = [None] * count()
-    distributed.all_gather_object(by_rank, share, group=_group())
+    by_rank = _of_all(share)
     if None in by_rank:
         return None
     whole: list[Any] = [None] * sum(map(len, by_rank))
@@ -56,9 +58,34 @@ def collected(share: list[Any] | None) -> list[Any] | None:
     return whole
 
 
-def wait() -> None:
-    """Until all are here."""
-    agreed(None)
+@contextmanager
+def alike() -> Iterator[None]:
+    """What fails within it in one process fails in all: else the others would wait for one that never comes.
+
+    At its end each waits for the others. The one that failed raises its own problem, the others TrainingFailed with
+    the same reason. All must come by it.
+    """
+    failed: Exception | None = None
+    try:
+        yield
+    except Exception as problem:
+        failed = problem
+    reasons = [reason for reason in _of_all(failed and explain(failed).reason) if reason]
+    if failed:
+        raise failed
+    if reasons:
+        raise TrainingFailed(reasons[0], f"Another of the {count()} processes of this run failed ({reasons[0]}).")
+
+
+def _of_all(word: Any) -> list[Any]:
+    """What each process says, in their order."""
+    if count() == 1:
+        return [word]
+    from torch import distributed
+
+    words: list[Any] = [None] * count()
+    distributed.all_gather_object(words, word, group=_group())
+    return words
 
 
 @cache

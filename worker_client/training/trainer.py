@@ -149,13 +149,14 @@ class EncoderTrainer(Trainer):
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
-        if together.is_first():
-            checkpoints.unseal(folder)
         try:
-            super()._save_checkpoint(model, trial)
-            together.wait()  # each process writes the state of its random numbers
-            if together.is_first():
-                checkpoints.seal(folder, self.fingerprint)
+            with together.alike():  # each process writes the state of its random numbers
+                if together.is_first():
+                    checkpoints.unseal(folder)
+                super()._save_checkpoint(model, trial)
+            with together.alike():
+                if together.is_first():
+                    checkpoints.seal(folder, self.fingerprint)
         except Exception as problem:
             self._clear_up_after(problem, folder)
             return
@@ -163,11 +164,17 @@ class EncoderTrainer(Trainer):
         if together.is_first():
             checkpoints.prune(folder.parent, self.state.best_global_step)
 
+    def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
+        """Only the first process writes it; behind it the library lets all of them wait for each other."""
+        with together.alike():
+            super().save_model(output_dir, _internal_call)
+
     def _clear_up_after(self, problem: Exception, folder: Path) -> None:
         """Within an epoch a full disk costs a checkpoint only; at its end the best model must be kept: raises."""
         if explain(problem).reason != FailureReason.DISK_FULL:
             raise problem
-        shutil.rmtree(folder, ignore_errors=True)
+        if together.is_first():
+            shutil.rmtree(folder, ignore_errors=True)
         if ends_epoch(self.args, self.state):
             raise problem
         logger.warning("The disk has no room for the checkpoint of step %d: going on", self.state.global_step)
