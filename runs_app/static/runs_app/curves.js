@@ -4,6 +4,7 @@ const HEIGHT_PX = 240;
 const SMALL_PX = 150;
 const FEW_POINTS = 100; // each is marked as long as there are no more
 const EPOCHS = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1000]; // where lines may stand: never between two epochs
+const SECONDS = [30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 21600, 43200, 86400];
 
 export class Curves {
   constructor(page) {
@@ -49,7 +50,7 @@ export class Curves {
 
   options(name, place, series, data) {
     const isTime = name === "gpu";
-    const points = { show: data[0].length <= FEW_POINTS, size: 6 };
+    const points = { show: !isTime && data[0].length <= FEW_POINTS, size: 6 };
     return {
       width: place.clientWidth,
       height: isTime ? SMALL_PX : HEIGHT_PX,
@@ -57,7 +58,7 @@ export class Curves {
       series: [{ label: isTime ? this.page.dataset.time : this.page.dataset.epoch, value: isTime ? atTime : number }].concat(
         series.map((one) => ({ ...one, points })),
       ),
-      axes: isTime ? [axis({ values: times, size: 32 }), axis(), axis({ scale: "memory", side: 1, grid: { show: false } })] : [axis({ incrs: EPOCHS, values: numbers, size: 32 }), axis({ values: numbers, size: 60 })],
+      axes: isTime ? [axis({ incrs: SECONDS, values: times, size: 32 }), axis(), axis({ scale: "memory", side: 1, grid: { show: false } })] : [axis({ incrs: EPOCHS, values: numbers, size: 32 }), axis({ values: numbers, size: 60 })],
       cursor: { drag: { x: true, y: false } },
       hooks: { draw: [(chart) => this.star(name, chart)] },
     };

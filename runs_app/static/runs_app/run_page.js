@@ -35,6 +35,7 @@ async function refresh() {
 function refreshSoon() {
   refreshTimer ??= setTimeout(() => {
     refreshTimer = null;
+    if (document.hidden) return; // it is made up for when the tab is shown
     refreshedAt = performance.now();
     refresh().catch(() => {}); // the server is away: the stream's next event asks again
   }, Math.max(BURST_MS, refreshedAt + REFRESH_GAP_MS - performance.now()));
@@ -54,16 +55,20 @@ const stream = new RunStream(page.dataset.streamUrl, {
 });
 
 setInterval(() => {
-  if (!document.hidden && WAITING.includes(status())) refreshSoon();
+  if (WAITING.includes(status())) refreshSoon();
 }, WAITING_REFRESH_MS);
 
 setInterval(() => {
-  if (!document.hidden && status() === "running") refreshSoon();
+  if (status() === "running") refreshSoon();
 }, GPU_REFRESH_MS);
 
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) stream.stop();
-  else stream.start();
+  if (document.hidden) {
+    stream.stop();
+    return;
+  }
+  stream.start();
+  refreshSoon();
 });
 if (!document.hidden) stream.start();
 curves.load().catch(() => {}); // the stream's first event asks again
