@@ -49,13 +49,18 @@ def stretch(job: Job, start: int | None, level: str = "", search: str = "") -> d
 
 def tail(found: QuerySet[LogEntry], count: int) -> dict[str, Any]:
     """The last `count` of `found`. Counted up to the last one given: a line that comes in between is not counted."""
-    lines = list(found.order_by("-attempt", "-seq")[:count])[::-1]
+    lines = newest(found, count)
     total = 0
     if lines:
         end = lines[-1]
         total = found.filter(Q(attempt__lt=end.attempt) | Q(attempt=end.attempt, seq__lte=end.seq)).order_by().count()
-    newest = max((line.pk for line in lines), default=0)
-    return {"total": total, "start": total - len(lines), "last_id": newest, "lines": [_line(line) for line in lines]}
+    last_id = max((line.pk for line in lines), default=0)
+    return {"total": total, "start": total - len(lines), "last_id": last_id, "lines": [_line(line) for line in lines]}
+
+
+def newest(found: QuerySet[LogEntry], count: int) -> list[LogEntry]:
+    """The last ones, oldest first."""
+    return list(found.order_by("-attempt", "-seq")[:count])[::-1]
 
 
 def last_lines(job: Job, count: int = LINES_SHOWN) -> dict[str, Any]:
@@ -63,10 +68,10 @@ def last_lines(job: Job, count: int = LINES_SHOWN) -> dict[str, Any]:
     return tail(_matching(job), count)
 
 
-def log_text(lines: list[dict[str, Any]]) -> str:
-    """As the page shows them, for a box without scripts."""
-    clocks = [date_format(localtime(line["timestamp"]), "H:i:s") for line in lines]
-    return "\n".join(f"{clock} {line['level']} {line['message']}" for clock, line in zip(clocks, lines, strict=True))
+def end_of_log(job: Job) -> str:
+    """What a failed run shows beside the cause."""
+    lines = newest(_matching(job), LINES_OF_FAILURE)
+    return "\n".join(f"{date_format(localtime(line.timestamp), 'H:i:s')} {line.level} {line.message}" for line in lines)
 
 
 def _matching(job: Job, level: str = "", search: str = "") -> QuerySet[LogEntry]:

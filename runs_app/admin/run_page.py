@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from config.display import NOTHING, duration, figure, parameter, percent
 from runs_app.admin.curves import curves_summary, gpu_summary, judged_name
-from runs_app.admin.run_log import LEVELS, LINES_OF_FAILURE, last_lines, log_text
+from runs_app.admin.run_log import LEVELS, end_of_log, last_lines
 from runs_app.admin.sentences import (
     actor_name,
     attempt_line,
@@ -95,7 +95,7 @@ def head(run: Run, now: datetime) -> dict[str, Any]:
     }
     if run.status == Status.FAILED:
         cause, advice = failure_advice(run)
-        shown |= {"cause": cause, "advice": advice, "last_lines": log_text(last_lines(job, LINES_OF_FAILURE)["lines"])}
+        shown |= {"cause": cause, "advice": advice, "end_of_log": end_of_log(job)}
     return shown
 
 
@@ -191,9 +191,11 @@ def result(run: Run) -> dict[str, Any]:
     order = [name for name in METRIC_WORDS if name in run.metrics]
     order += [name for name in run.metrics if name not in METRIC_WORDS]
     metrics = [(METRIC_WORDS.get(name, name), figure(run.metrics[name])) for name in order]
+    per_class = class_rows(run)
     return {
         "test_figures": metrics,
-        "per_class": class_rows(run),
+        "per_class": per_class,
+        "has_rare": any(row["is_rare"] for row in per_class),
         "matrix": matrix(run),
         "environment": [(name, value) for name, value in run.environment.items() if value not in (None, "")],
         "model": model_commands(run),

@@ -1,5 +1,6 @@
 """Runs in the admin: the list, a new run, the live page, what may be asked of one."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from runs_app.choices import FailureReason, Status
 from runs_app.models import BUILTIN_TINY_BERT, BaseModel, EpochMetric, Run
 from runs_app.services import queue, runs, telemetry
 from tests.admin_client import messages_of, query_count, signed_in, text_of
-from tests.factories import make_dataset, make_run, make_running_job, make_worker
+from tests.factories import claim, make_dataset, make_run, make_running_job, make_worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
 
@@ -223,6 +224,33 @@ def test_a_failed_run_says_why_and_what_to_do(reason: str) -> None:
     assert "Falhou" in words
     assert "details of the worker" in words
     assert any(advice in words for advice in ("eproduza este treinamento", "omece um novo treinamento", "Envie os"))
+
+
+def test_a_failed_run_leads_to_a_new_one_for_those_who_may() -> None:
+    job = make_running_job()
+    held = {"job_id": job.pk, "attempt": 1, "worker": job.worker, "now": timezone.now()}
+    queue.fail_job(**held, reason=FailureReason.OUT_OF_MEMORY, message="", retryable=False)
+    link = f'href="{ADD}?dataset={job.run.dataset_id}"'
+    assert link in signed_in().get(page_of(job.run)).content.decode()
+    assert link not in signed_in("runs_app.view_run").get(page_of(job.run)).content.decode()
+
+
+def test_labels_with_few_test_examples_are_flagged() -> None:
+    rows = [{"label": name, "precision": 1, "recall": 1, "f1": 1, "support": n} for name, n in (("a", 30), ("b", 29))]
+    page = signed_in().get(page_of(complete(make_running_job(), report={"per_class": rows})))
+    assert "1,0000 30 b 1,0000" in text_of(page)
+    assert "29 ⚠" in text_of(page)
+    assert "⚠ Menos de 30 exemplos" in text_of(page)
+
+
+def test_the_timeline_marks_how_it_ended_and_what_went_wrong() -> None:
+    job = make_running_job()
+    queue.requeue_expired(now=job.lease_expires_at)
+    claimed = claim(make_worker()[0], now=timezone.now() + timedelta(hours=1))
+    assert claimed is not None
+    complete(claimed)
+    moods = [mood for _at, _sentence, mood in signed_in().get(page_of(job.run)).context["events"]]
+    assert moods == ["", "", "trouble", "", "completed"]
 
 
 def test_parameters_say_whether_they_were_changed() -> None:
