@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
-"""Builds `.venv` beside this file and installs the pinned dependencies: `python3 install.py [server] [worker] [dev]`.
+"""Builds `.venv` beside this file and installs the pinned dependencies.
 
-Needs Python 3.11 or newer and nothing else. Without arguments all three parts are installed, which is what
+    python3 install.py [server] [worker] [dev] [e2e]
+
+Needs Python 3.11 or newer and nothing else. Without arguments all four parts are installed, which is what
 `make setup` does; a PC that only trains needs `python3 install.py worker`. pip's own configuration and its
 PIP_* variables (index, proxy, certificates) are respected.
 """
@@ -15,7 +17,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
 STAMP = VENV / "installed"  # the Makefile compares its time with that of pyproject.toml and constraints.txt
-PARTS = ("server", "worker", "dev")
+PARTS = ("server", "worker", "dev", "e2e")
 PIP = ["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check", "--progress-bar", "off"]
 
 

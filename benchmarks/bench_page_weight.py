@@ -8,7 +8,6 @@ compress it.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from tests import screenshots  # noqa: E402
+from tests.chromium import find_chromium  # noqa: E402
 
 LIMITS_KB = {"index": 160, "runs": 160, "queue": 160, "datasets": 160, "run-completed": 200}
 ENVIRONMENT = {
@@ -50,7 +50,7 @@ class WeighingBrowser(screenshots.Browser):
 
 def main() -> None:
     """Prints one line per page; exits with 1 when one is too heavy."""
-    program = next((found for name in screenshots.BROWSERS if (found := shutil.which(name))), None)
+    program = find_chromium()
     if program is None:
         print("No Chromium was found: nothing weighed.")
         return

@@ -312,6 +312,24 @@ class EpochMetric(models.Model):
         return f"{self.split} @ {self.step}"
 
 
+class GpuSample(models.Model):
+    """What a heartbeat told of the GPU while it held a job."""
+
+    job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="gpu_samples", verbose_name=_("job"))
+    at = models.DateTimeField(_("at"))
+    utilization = models.FloatField(_("GPU use"), null=True)
+    memory_bytes = models.BigIntegerField(_("GPU memory in use"), null=True)
+
+    class Meta:
+        db_table = "bert_gpu_samples"
+        verbose_name = _("GPU sample")
+        verbose_name_plural = _("GPU samples")
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return f"{self.at:%H:%M:%S} {self.utilization} %"
+
+
 class LogEntry(models.Model):
     """One line that a worker wrote about an attempt."""
 

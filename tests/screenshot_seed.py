@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from runs_app.choices import FailureReason, Status
-from runs_app.models import Run
+from runs_app.models import GpuSample, Run
 from runs_app.services import queue, runs, telemetry
 from tests.factories import make_dataset, make_run, make_worker
 from workers_app import services as workers
@@ -217,9 +217,24 @@ def _epochs(job: Any, count: int, best: float) -> None:
     telemetry.record_metrics(job=job, points=points)
 
 
+def _gpu(job: Any, minutes: int) -> None:
+    """What a heartbeat every 30 s would have told: busy, with a dip at each evaluation."""
+    began = timezone.now() - timedelta(minutes=minutes)
+    GpuSample.objects.bulk_create(
+        GpuSample(
+            job=job,
+            at=began + timedelta(seconds=30 * number),
+            utilization=22.0 if number % 16 == 15 else 91.0 + number % 5,
+            memory_bytes=int((9.5 + min(number, 6) / 4) * 2**30),
+        )
+        for number in range(2 * minutes)
+    )
+
+
 def _completed(dataset: Any, worker: Worker, user: User, f1: float = 0.9123) -> Run:
     job = _claimed(dataset, worker, user, timedelta(minutes=47))
     _epochs(job, 5, f1)
+    _gpu(job, 47)
     per_class = [
         {"label": label, "precision": f1 - n / 50, "recall": f1 - n / 40, "f1": f1 - n / 45, "support": count // 10}
         for n, (label, count) in enumerate(zip(LABELS, COUNTS, strict=True))
@@ -260,6 +275,7 @@ def _running(dataset: Any, worker: Worker, user: User) -> Run:
     job = _claimed(dataset, worker, user, timedelta(minutes=21))
     assert job.status == Status.RUNNING
     _epochs(job, 2, 0.88)
+    _gpu(job, 21)
     progress = {"phase": "training", "epoch": 2.4, "step": 600, "total_steps": 1250, "eta_seconds": 1290.0}
     telemetry.record_progress(job=job, progress=progress, now=timezone.now())
     return job.run

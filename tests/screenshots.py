@@ -7,7 +7,6 @@ so that a full page, a cookie and a colour scheme need no further package. Pictu
 import base64
 import json
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -20,19 +19,11 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--hide-scrollbars",
-    "--remote-debugging-pipe",
-]
+sys.path.insert(0, str(ROOT))
+
+from tests.chromium import FLAGS, MISSING, find_chromium  # noqa: E402
+
+HEADLESS = [*FLAGS, "--headless", "--remote-debugging-pipe"]
 UNPICTURED = ["/bert-training/api/docs", "/bert-training/api/runs"]  # opened for what they say on the console
 LOOKS = {"light": (1360, "light"), "dark": (1360, "dark"), "phone": (400, "light")}
 SETTLE_S = 0.6  # for scripts that a page runs after it was loaded
@@ -47,7 +38,7 @@ class Browser:
         # Chromium reads from descriptor 3 and writes to 4.
         command = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
-            ["/bin/bash", "-c", command, program, *FLAGS, f"--user-data-dir={profile}"],
+            ["/bin/bash", "-c", command, program, *HEADLESS, f"--user-data-dir={profile}"],
             pass_fds=(to_browser, from_browser),
             stderr=subprocess.DEVNULL,
         )
@@ -148,9 +139,9 @@ class Browser:
 def main() -> None:
     """Seed, serve, photograph. Exits with 1 when a page complained on its console."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "var" / "screenshots"
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    program = find_chromium()
     if program is None:
-        raise SystemExit("No Chromium was found. On Debian: apt-get install chromium")
+        raise SystemExit(MISSING)
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="bert-screenshots-") as scratch:
         prepare(Path(scratch))
@@ -174,7 +165,6 @@ def prepare(scratch: Path) -> None:
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "LOG_LEVEL": "ERROR",
     }
-    sys.path.insert(0, str(ROOT))
     import django
     from django.core.management import call_command
 

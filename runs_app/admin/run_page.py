@@ -9,15 +9,24 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from config.display import NOTHING, duration, figure, parameter, percent
-from runs_app.admin.sentences import actor_name, attempt_line, event_sentence, failure_advice, gap_sentence, phase_word
+from runs_app.admin.curves import curves_summary, gpu_summary, judged_name
+from runs_app.admin.run_log import LEVELS, end_of_log, last_lines
+from runs_app.admin.sentences import (
+    actor_name,
+    attempt_line,
+    event_mood,
+    event_sentence,
+    failure_advice,
+    gap_sentence,
+    phase_word,
+)
 from runs_app.admin.words import METRIC_WORDS, option_word, parameter_label, status_badge
 from runs_app.choices import TERMINAL, WAITING, Split, Status
 from runs_app.hyperparameters import HYPERPARAMETERS
-from runs_app.models import BaseModel, Job, LogEntry, Run
+from runs_app.models import BaseModel, Job, Run
 from runs_app.services.telemetry import gaps
 from runs_app.services.waiting import Fleet, waiting_reason
 
-LINES_SHOWN = 1000
 MATRIX_LABELS = 30
 HEAT_STEPS = 9
 RARE_SUPPORT = 30  # test examples under which a figure says little
@@ -28,13 +37,17 @@ LONGEST_ETA_S = 10 * 365 * 86400  # a date can be said no further than the year 
 
 def live_context(run: Run, now: datetime) -> dict[str, Any]:
     """The part that changes while the run goes on; asked for again by the page."""
+    epochs = epoch_rows(run)
     return {
         "run": run,
         "job": run.job,
         "head": head(run, now),
         "is_over": run.status in TERMINAL,
-        "epochs": epoch_rows(run),
-        "events": [(event.at, event_sentence(event)) for event in run.job.events.all()],
+        "epochs": epochs,
+        "best_epoch": next((f"{row['number']:g}" for row in epochs if row.get("is_best")), ""),
+        "curves_summary": curves_summary(run, epochs),
+        "gpu_summary": gpu_summary(run.job),
+        "events": [(event.at, event_sentence(event), event_mood(event)) for event in run.job.events.all()],
         "attempts": attempts(run.job),
         **result(run),
     }
@@ -55,15 +68,16 @@ def attempts(job: Job) -> list[dict[str, Any]]:
 
 
 def still_context(run: Run) -> dict[str, Any]:
-    """The part that is fixed when the run is made, and the log lines so far."""
-    lines = log_lines(run)
+    """The part that is fixed when the run is made, and the last log lines."""
+    pages = ("live", "curves", "log", "log_file")
     return {
         "inputs": inputs(run),
         "parameters": parameters(run),
-        "log_lines": lines,
-        "last_log_id": max((line.pk for line in lines), default=0),
-        "logs_url": reverse("run-logs", args=[run.pk]),
-        "live_url": reverse("admin:runs_app_run_live", args=[run.pk]),
+        "log": last_lines(run.job),
+        "log_levels": [(name, word) for name, (word, _levels) in LEVELS.items()],
+        "judged_word": METRIC_WORDS.get(judged_name(run), judged_name(run)),
+        "stream_url": reverse("run-logs", args=[run.pk]),
+        **{f"{page}_url": reverse(f"admin:runs_app_run_{page}", args=[run.pk]) for page in pages},
     }
 
 
@@ -81,7 +95,7 @@ def head(run: Run, now: datetime) -> dict[str, Any]:
     }
     if run.status == Status.FAILED:
         cause, advice = failure_advice(run)
-        shown |= {"cause": cause, "advice": advice}
+        shown |= {"cause": cause, "advice": advice, "end_of_log": end_of_log(job)}
     return shown
 
 
@@ -133,12 +147,13 @@ def progress_sentence(job: Job, epochs: int, now: datetime) -> str:
 def epoch_rows(run: Run) -> list[dict[str, Any]]:
     """One row per validation, with the latest training loss before it; the best one is marked."""
     rows: list[dict[str, Any]] = []
-    train_loss = None
+    train_loss, has_gap = None, False
     for point in run.epoch_metrics.exclude(split=Split.TEST).order_by("step", "id"):
         if point.split == Split.TRAIN:
             train_loss = point.values.get("loss", train_loss)
+            has_gap = train_loss is None
             if rows and rows[-1]["step"] == point.step:
-                rows[-1]["train_loss"] = figure(train_loss)
+                rows[-1] |= {"train_loss": figure(train_loss), "has_gap": has_gap or rows[-1]["has_gap"]}
             continue
         values = point.values
         rows.append(
@@ -150,6 +165,7 @@ def epoch_rows(run: Run) -> list[dict[str, Any]]:
                 "loss": figure(values.get("loss")),
                 "figures": [figure(values.get(name)) for name in FIGURES],
                 "judged_by": values.get(run.metric_for_best),
+                "has_gap": has_gap or values.get("loss", 0) is None,
             }
         )
     _mark_best(rows, run)
@@ -175,9 +191,11 @@ def result(run: Run) -> dict[str, Any]:
     order = [name for name in METRIC_WORDS if name in run.metrics]
     order += [name for name in run.metrics if name not in METRIC_WORDS]
     metrics = [(METRIC_WORDS.get(name, name), figure(run.metrics[name])) for name in order]
+    per_class = class_rows(run)
     return {
         "test_figures": metrics,
-        "per_class": class_rows(run),
+        "per_class": per_class,
+        "has_rare": any(row["is_rare"] for row in per_class),
         "matrix": matrix(run),
         "environment": [(name, value) for name, value in run.environment.items() if value not in (None, "")],
         "model": model_commands(run),
@@ -277,9 +295,3 @@ def parameters(run: Run) -> list[dict[str, Any]]:
         }
         for name, value in run.hyperparameters.items()
     ]
-
-
-def log_lines(run: Run) -> list[LogEntry]:
-    """The last lines, oldest first. By the unique index and not by id: between them lie the lines of other runs."""
-    newest = LogEntry.objects.filter(job=run.job.pk).order_by("-attempt", "-seq")[:LINES_SHOWN]
-    return list(reversed(newest))

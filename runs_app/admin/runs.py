@@ -1,13 +1,14 @@
 """Runs: the list, the form of a new one, the live page, and what may be asked of one."""
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import OuterRef, QuerySet, Subquery
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -17,7 +18,8 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from config.admin import ProductAdmin, is_key, person
 from config.display import NOTHING, bar, duration, figure, percent, shortened
-from runs_app.admin import new_run, run_page
+from runs_app.admin import new_run, run_log, run_page
+from runs_app.admin.curves import curves
 from runs_app.admin.run_actions import ACTIONS, BY_NAME, RunAction, perform
 from runs_app.admin.words import status_badge
 from runs_app.choices import Status
@@ -100,6 +102,9 @@ class RunAdmin(ProductAdmin):
         return [
             path("add/preview/", wrap(self.preview_view), name="runs_app_run_preview"),
             path("<int:pk>/live/", wrap(self.live_view), name="runs_app_run_live"),
+            path("<int:pk>/curves/", wrap(self.curves_view), name="runs_app_run_curves"),
+            path("<int:pk>/log/", wrap(self.log_view), name="runs_app_run_log"),
+            path("<int:pk>/log/file/", wrap(self.log_file_view), name="runs_app_run_log_file"),
             path("<int:pk>/ask/<str:name>/", wrap(self.ask_view), name="runs_app_run_ask"),
             *super().get_urls(),
         ]
@@ -164,6 +169,21 @@ class RunAdmin(ProductAdmin):
         run = self._visible(request, pk)
         context = {**run_page.live_context(run, timezone.now()), "buttons": self._buttons(request, run)}
         return TemplateResponse(request, "admin/runs_app/run/live.html", context)
+
+    def curves_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What the charts draw, as JSON."""
+        return JsonResponse(curves(self._visible(request, pk)))
+
+    def log_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """A stretch of the log as JSON; 400 with the fields' errors for a question that makes no sense."""
+        run, query = self._visible(request, pk), run_log.LogQuery(request.GET)
+        if not query.is_valid():
+            return JsonResponse({"errors": query.errors}, status=HTTPStatus.BAD_REQUEST)
+        return JsonResponse(run_log.stretch(run.job, **query.cleaned_data))
+
+    def log_file_view(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """The whole log as a file."""
+        return run_log.log_file(request, self._visible(request, pk))
 
     def ask_view(self, request: HttpRequest, pk: int, name: str) -> HttpResponse:
         """A question about the run, answered by POST; refused with a sentence where the state forbids it."""

@@ -14,6 +14,18 @@ from runs_app.models import Attempt, JobEvent, Run
 from runs_app.services.telemetry import Gap
 from runs_app.services.transitions import SERVER
 
+TROUBLES = {
+    *FailureReason.values,
+    "batch_halved",
+    "checkpoint_damaged",
+    "checkpoint_failed",
+    "crashed",
+    "eval_batch_halved",
+    "gradient_checkpointing",
+    "lease_expired",
+    "spool_full",
+}
+
 
 def actor_name(actor: str) -> str:
     """ "ana" of "user:ana"."""
@@ -46,6 +58,13 @@ def event_sentence(event: JobEvent) -> str:
     if event.reason in sentences:
         return sentences[event.reason] % who
     return _worker_event(event, who) if event.seq else _loss_event(event, who)
+
+
+def event_mood(event: JobEvent) -> str:
+    """How the timeline marks an event; the mark only repeats what the sentence says."""
+    if event.to_status in (Status.COMPLETED, Status.FAILED) and event.from_status != event.to_status:
+        return str(event.to_status)
+    return "trouble" if event.reason in TROUBLES else ""
 
 
 def _worker_event(event: JobEvent, who: dict[str, object]) -> str:

@@ -124,6 +124,7 @@ class HeartbeatView(WorkerView):
         job = None
         if body.get("job") is not None:
             job = queue.renew_lease(job_id=body["job"], attempt=body["attempt"], worker=self.worker, now=now)
+            telemetry.record_gpu_use(job=job, now=now, **gpu)
         queue.requeue_expired(now=now)
         return Response(directives(self.worker, job))
 

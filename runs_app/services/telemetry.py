@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Count, QuerySet
 
-from runs_app.models import Attempt, EpochMetric, Job, JobEvent, LogEntry
+from runs_app.models import Attempt, EpochMetric, GpuSample, Job, JobEvent, LogEntry
 from runs_app.services.transitions import MAX_ACTOR_CHARS, worker_actor
 from workers_app.models import Worker
 
@@ -27,6 +27,12 @@ def record_progress(*, job: Job, progress: dict[str, Any], now: datetime) -> Non
     values = {name: progress[name] for name in PROGRESS_FIELDS if progress.get(name) is not None}
     held = Job.objects.filter(pk=job.pk, status=job.status, attempt=job.attempt)
     held.update(**values, progress_message=progress.get("message") or "", progress_at=now)
+
+
+def record_gpu_use(*, job: Job, gpu_utilization: float | None, gpu_memory_bytes: int | None, now: datetime) -> None:
+    """Keep the percentage of time in use and the bytes of memory in use. Nothing told, nothing kept."""
+    if gpu_utilization is not None or gpu_memory_bytes is not None:
+        GpuSample.objects.create(job=job, at=now, utilization=gpu_utilization, memory_bytes=gpu_memory_bytes)
 
 
 def record_metrics(*, job: Job, points: list[dict[str, Any]]) -> Ingested:

@@ -1,5 +1,6 @@
 """Runs in the admin: the list, a new run, the live page, what may be asked of one."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +13,7 @@ from runs_app.choices import FailureReason, Status
 from runs_app.models import BUILTIN_TINY_BERT, BaseModel, EpochMetric, Run
 from runs_app.services import queue, runs, telemetry
 from tests.admin_client import messages_of, query_count, signed_in, text_of
-from tests.factories import make_dataset, make_run, make_running_job, make_worker
+from tests.factories import claim, make_dataset, make_run, make_running_job, make_worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
 
@@ -185,7 +186,7 @@ def test_a_completed_run_shows_test_figures_tables_and_ready_commands() -> None:
     assert "Concluído" in words
     assert "F1 0,9123" in words
     assert "provido 0,9000 0,8000 0,8500" in words
-    assert "negado 7 1" in words
+    assert "negado 7 87 % 1 12 %" in words
     assert 'python -m worker_client predict --model "/modelos/run-1"' in words
     assert "gpu-1 concluiu o treinamento." in words
     assert "2.13.0" in words
@@ -226,6 +227,33 @@ def test_a_failed_run_says_why_and_what_to_do(reason: str) -> None:
     assert any(advice in words for advice in ("eproduza este treinamento", "omece um novo treinamento", "Envie os"))
 
 
+def test_a_failed_run_leads_to_a_new_one_for_those_who_may() -> None:
+    job = make_running_job()
+    held = {"job_id": job.pk, "attempt": 1, "worker": job.worker, "now": timezone.now()}
+    queue.fail_job(**held, reason=FailureReason.OUT_OF_MEMORY, message="", retryable=False)
+    link = f'href="{ADD}?dataset={job.run.dataset_id}"'
+    assert link in signed_in().get(page_of(job.run)).content.decode()
+    assert link not in signed_in("runs_app.view_run").get(page_of(job.run)).content.decode()
+
+
+def test_labels_with_few_test_examples_are_flagged() -> None:
+    rows = [{"label": name, "precision": 1, "recall": 1, "f1": 1, "support": n} for name, n in (("a", 30), ("b", 29))]
+    page = signed_in().get(page_of(complete(make_running_job(), report={"per_class": rows})))
+    assert "1,0000 30 b 1,0000" in text_of(page)
+    assert "29 ⚠" in text_of(page)
+    assert "⚠ Menos de 30 exemplos" in text_of(page)
+
+
+def test_the_timeline_marks_how_it_ended_and_what_went_wrong() -> None:
+    job = make_running_job()
+    queue.requeue_expired(now=job.lease_expires_at)
+    claimed = claim(make_worker()[0], now=timezone.now() + timedelta(hours=1))
+    assert claimed is not None
+    complete(claimed)
+    moods = [mood for _at, _sentence, mood in signed_in().get(page_of(job.run)).context["events"]]
+    assert moods == ["", "", "trouble", "", "completed"]
+
+
 def test_parameters_say_whether_they_were_changed() -> None:
     words = text_of(signed_in().get(page_of(make_run(given={"learning_rate": 3e-5}))))
     assert "Taxa de aprendizado 3e-5 alterado" in words
@@ -264,6 +292,7 @@ def test_the_page_of_a_long_run_takes_few_queries() -> None:
     now = timezone.now()
     lines = [{"seq": n, "timestamp": now, "level": "INFO", "message": f"line {n}"} for n in range(1, 1001)]
     client = signed_in()
+    telemetry.record_logs(attempt=job.attempts.get(), lines=lines[:1])
     few = query_count(client, page_of(job.run))
     telemetry.record_logs(attempt=job.attempts.get(), lines=lines)
     EpochMetric.objects.bulk_create(

@@ -12,7 +12,7 @@ from time_machine import Traveller
 
 from runs_app.choices import FailureReason, ReleaseReason
 from runs_app.hyperparameters import as_ordered
-from runs_app.models import EpochMetric, Job, LogEntry
+from runs_app.models import EpochMetric, GpuSample, Job, LogEntry
 from runs_app.services import queue, runs
 from tests.conftest import NOON
 from tests.factories import client_for, make_dataset, make_job, make_run, make_running_job, make_worker
@@ -66,6 +66,19 @@ def test_a_heartbeat_notes_that_the_worker_is_there_and_how_busy_its_gpu_is(
     post(worker_api, "workers/heartbeat", state="idle", gpu_utilization=97.5, gpu_memory_bytes=2**40)
     worker.refresh_from_db()
     assert (worker.last_seen_at, worker.gpu_utilization, worker.gpu_memory_bytes) == (NOON, 97.5, 2**40)
+    assert not GpuSample.objects.exists(), "it held no job"
+
+
+def test_a_heartbeat_with_a_job_keeps_what_its_gpu_does(
+    worker_api: APIClient, worker: Worker, clock: Traveller
+) -> None:
+    job = make_running_job(worker)
+    for use in ({"gpu_utilization": 97.5, "gpu_memory_bytes": 2**40}, {}):
+        post(worker_api, "workers/heartbeat", job=job.pk, attempt=1, state="busy", **use)
+    clock.shift(30)
+    post(worker_api, "workers/heartbeat", job=job.pk, attempt=7, state="busy", gpu_utilization=1.0)
+    kept = GpuSample.objects.values_list("job", "at", "utilization", "memory_bytes")
+    assert list(kept) == [(job.pk, NOON, 97.5, 2**40)], "not that of an attempt that does not hold the job"
 
 
 def test_an_idle_worker_that_asks_each_second_is_noted_every_few_seconds(
