@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from config.admin import ProductAdmin, is_key, person
 from config.display import NOTHING, bar, duration, figure, percent, shortened
-from runs_app.admin import new_run, run_page
+from runs_app.admin import comparison, new_run, run_page
 from runs_app.admin.run_actions import ACTIONS, BY_NAME, RunAction, perform
 from runs_app.admin.words import status_badge
 from runs_app.choices import Status
@@ -84,7 +84,14 @@ class RunAdmin(ProductAdmin):
     list_display_links = ["number", "short_name"]
     list_filter = ["status", "task_type", BaseModelFilter, ArchiveFilter]
     search_fields = ["name", "=id", "dataset__name"]
-    actions = ["cancel_selected", "move_selected", "reproduce_selected", "archive_selected", "unarchive_selected"]
+    actions = [
+        "compare_selected",
+        "cancel_selected",
+        "move_selected",
+        "reproduce_selected",
+        "archive_selected",
+        "unarchive_selected",
+    ]
     add_label = gettext_lazy("New run")
     empty_sentence = gettext_lazy("No run yet. Upload a sheet and start the first one.")
 
@@ -98,6 +105,7 @@ class RunAdmin(ProductAdmin):
         """With the live part and one page per action."""
         wrap = self.admin_site.admin_view
         return [
+            path("compare/", wrap(self.compare_view), name="runs_app_run_compare"),
             path("add/preview/", wrap(self.preview_view), name="runs_app_run_preview"),
             path("<int:pk>/live/", wrap(self.live_view), name="runs_app_run_live"),
             path("<int:pk>/ask/<str:name>/", wrap(self.ask_view), name="runs_app_run_ask"),
@@ -138,6 +146,17 @@ class RunAdmin(ProductAdmin):
             raise PermissionDenied
         told = new_run.preview(NewRunForm(request.GET), timezone.now())
         return TemplateResponse(request, "admin/runs_app/run/new_panel.html", told)
+
+    def compare_view(self, request: HttpRequest) -> HttpResponse:
+        """?ids=1,2,3 side by side; &diff=1 only where they differ; &format=csv as a file."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        told = comparison.context(request, self.get_queryset(request))
+        compared = told.get("comparison")
+        if request.GET.get("format") == "csv" and compared is not None and compared.is_side_by_side:
+            return comparison.as_csv(compared, only_differences=told["only_differences"])
+        page = self.page_context(request, title=_("Compare runs"), **told)
+        return TemplateResponse(request, "admin/runs_app/run/compare.html", page)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -196,6 +215,13 @@ class RunAdmin(ProductAdmin):
         if not request.GET.get(ArchiveFilter.parameter_name):
             unfit = ["unarchive_selected"]
         return {name: action for name, action in super().get_actions(request).items() if name not in unfit}
+
+    @admin.action(description=gettext_lazy("Compare"), permissions=["view"])
+    def compare_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse:
+        """To the page, which also says when they are too many."""
+        ids = selected.order_by("pk").values_list("pk", flat=True)[: comparison.MOST + 1]
+        address = reverse("admin:runs_app_run_compare")
+        return HttpResponseRedirect(f"{address}?ids={','.join(str(pk) for pk in ids)}")
 
     @admin.action(description=gettext_lazy("Cancel selected runs"), permissions=["change"])
     def cancel_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
