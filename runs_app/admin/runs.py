@@ -1,5 +1,6 @@
 """Runs: the list, the form of a new one, the live page, and what may be asked of one."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -122,7 +123,11 @@ class RunAdmin(ProductAdmin):
         """Queue a new run; ?dataset=ID chooses the dataset beforehand, ?source=ID fills all from another run."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = NewRunForm(request.POST) if request.method == "POST" else NewRunForm(initial=self._initial(request))
+        source = self._source(request)
+        initial = (
+            initial_of(source) if source else {"dataset": request.GET.get("dataset"), "base_model": _recommended()}
+        )
+        form = NewRunForm(request.POST) if request.method == "POST" else NewRunForm(initial=initial)
         if request.method == "POST" and form.is_valid():
             run = self._create(request, form)
             if run is not None:
@@ -137,6 +142,8 @@ class RunAdmin(ProductAdmin):
             title=_("New run"),
             submit_label=_("Put into the queue"),
             template="admin/runs_app/run/new.html",
+            source=source,
+            source_values=json.dumps(initial_of(source) if source else {}),
             **new_run.preview(NewRunForm(form.as_shown()), timezone.now()),
         )
 
@@ -192,6 +199,8 @@ class RunAdmin(ProductAdmin):
         run = self._visible(request, pk)
         if not request.user.has_perm(action.permission):
             raise PermissionDenied
+        if name == "duplicate":
+            return HttpResponseRedirect(f"{reverse('admin:runs_app_run_add')}?source={run.pk}")
         if request.method == "POST":
             return self._perform(request, run, action)
         if not action.allowed(run.job):
@@ -350,13 +359,12 @@ class RunAdmin(ProductAdmin):
             if request.user.has_perm(action.permission) and action.allowed(run.job)
         ]
 
-    def _initial(self, request: HttpRequest) -> dict[str, Any]:
-        """What the empty form begins with."""
-        source = request.GET.get("source", "")
-        run = self.get_queryset(request).filter(pk=source).first() if is_key(source) else None
-        if run is not None and self.has_view_or_change_permission(request, run):
-            return initial_of(run)
-        return {"dataset": request.GET.get("dataset"), "base_model": _recommended()}
+    def _source(self, request: HttpRequest) -> Run | None:
+        """The run that ?source=ID names, for those who may see it."""
+        pk = request.GET.get("source", "")
+        if not is_key(pk) or not self.has_view_or_change_permission(request):
+            return None
+        return self.get_queryset(request).filter(pk=pk).first()
 
     def _create(self, request: HttpRequest, form: NewRunForm) -> Run | None:
         """The queued run; None with the form telling why not."""
