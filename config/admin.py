@@ -25,10 +25,14 @@ SHOWN_IN_QUESTION = 20  # objects that a question about many names
 
 @dataclass(frozen=True)
 class MenuPage:
-    """A page of the menu that is not the list of a model; `address` is its name among the admin's."""
+    """A page of the menu that is not the list of a model; `address` is its name among the admin's.
+
+    permission: what one needs to see it; everyone sees it where none is named.
+    """
 
     label: Any
     address: str
+    permission: str = ""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,14 @@ class MenuItem:
 # their own between them where there is one.
 MENU: list[tuple[Any, list[str | MenuPage]]] = [
     ("", [MenuPage(_("Home"), "index")]),
-    (_("Train"), ["Dataset", "Run", "TrainedModel"]),
+    (
+        _("Train"),
+        ["Dataset", "Run", MenuPage(_("Compare"), "runs_app_run_compare", "runs_app.view_run"), "TrainedModel"],
+    ),
     (_("Operate"), ["Job", "Worker", "BaseModel"]),
     (_("Administer"), ["User", "Group", "ApiToken"]),
 ]
+PAGES = [entry for _title, entries in MENU for entry in entries if isinstance(entry, MenuPage)]
 GROUP_OF = {name: title for title, entries in MENU for name in entries if isinstance(name, str)}
 
 
@@ -75,7 +83,7 @@ class TrainingSite(admin.AdminSite):
     def menu(self, request: HttpRequest) -> list[tuple[Any, list[MenuItem]]]:
         """Groups with what this person may see of them; nothing for somebody unknown."""
         models = {model["object_name"]: model for app in self.get_app_list(request) for model in app["models"]}
-        groups = [(title, [_item(entry, models, request.path) for entry in entries]) for title, entries in MENU]
+        groups = [(title, [_item(entry, models, request) for entry in entries]) for title, entries in MENU]
         shown = [(title, [item for item in items if item is not None]) for title, items in groups]
         return [(title, items) for title, items in shown if items] if self.has_permission(request) else []
 
@@ -96,12 +104,18 @@ class TrainingSite(admin.AdminSite):
         return HttpResponseRedirect(reverse("admin:index"))
 
 
-def _item(entry: str | MenuPage, models: dict[str, Any], here: str) -> MenuItem | None:
+def _item(entry: str | MenuPage, models: dict[str, Any], request: HttpRequest) -> MenuItem | None:
+    here = request.path
     if isinstance(entry, MenuPage):
-        url = reverse(f"admin:{entry.address}")
-        return MenuItem(entry.label, url, here == url)
+        url, may_see = (
+            reverse(f"admin:{entry.address}"),
+            not entry.permission or request.user.has_perm(entry.permission),
+        )
+        return MenuItem(entry.label, url, here == url) if may_see else None
     list_url = models.get(entry, {}).get("admin_url")  # None for who may only add
-    return MenuItem(models[entry]["name"], list_url, here.startswith(list_url)) if list_url else None
+    # A page with a line of its own lies below a list's address and is not that list's.
+    has_own = any(here == reverse(f"admin:{page.address}") for page in PAGES)
+    return MenuItem(models[entry]["name"], list_url, here.startswith(list_url) and not has_own) if list_url else None
 
 
 def is_key(value: str) -> bool:

@@ -179,6 +179,24 @@ JOB_POLL_SECONDS = number("JOB_POLL_SECONDS", 30)
 JOB_MAX_ATTEMPTS = whole("JOB_MAX_ATTEMPTS", 3)
 WORKER_OFFLINE_SECONDS = number("WORKER_OFFLINE_SECONDS", 90)
 
+# Notifications, off by default: an e-mail to whoever queued a run, a signed webhook for all runs
+
+NOTIFY_EMAIL = env.bool("NOTIFY_EMAIL", default=False)
+vars().update(env.email_url("EMAIL_URL", default="smtp://localhost:25"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="bert-training@localhost")
+PUBLIC_URL = env.str("PUBLIC_URL", default="").rstrip("/")  # where messages point to; no link without it
+WEBHOOK_URL = env.str("WEBHOOK_URL", default="")
+WEBHOOK_SECRET = env.str("WEBHOOK_SECRET", default="")
+WEBHOOK_ALLOW_PRIVATE = env.bool("WEBHOOK_ALLOW_PRIVATE", default=False)
+if WEBHOOK_URL and not WEBHOOK_URL.startswith(("https://", "http://") if DEBUG else "https://"):
+    raise ImproperlyConfigured("WEBHOOK_URL must begin with https://; plain http is for DEBUG=1 on one machine.")
+if WEBHOOK_URL and len(WEBHOOK_SECRET) < 32:
+    raise ImproperlyConfigured(
+        "WEBHOOK_URL needs a WEBHOOK_SECRET of at least 32 characters, which the receiver knows, too "
+        "(`python -c 'import secrets; print(secrets.token_urlsafe(32))'`)."
+    )
+
 # Transport: safe by default; `make demo` serves plain http on loopback and turns these off.
 
 SECURE_SSL_REDIRECT = env.bool("SECURE_SSL_REDIRECT", default=not DEBUG)

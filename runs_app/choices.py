@@ -69,6 +69,21 @@ class AttemptOutcome(models.TextChoices):
     LOST = "lost", _("Lost")
 
 
+class NotificationEvent(models.TextChoices):
+    """What of a run is told outside."""
+
+    COMPLETED = "run.completed", _("Completed")
+    FAILED = "run.failed", _("Failed")
+    WORKER_LOST = "run.worker_lost", _("The worker stopped answering")
+
+
+class NotificationChannel(models.TextChoices):
+    """How it is told."""
+
+    EMAIL = "email", _("E-mail")
+    WEBHOOK = "webhook", _("Webhook")
+
+
 class Split(models.TextChoices):
     """The part of the sheet that a figure was measured on."""
 

@@ -1,5 +1,6 @@
 """Runs, their jobs and attempts, and what workers report. Only `runs_app.services` writes a status."""
 
+import uuid
 from typing import Any
 
 from django.conf import settings
@@ -13,11 +14,13 @@ from runs_app.choices import (
     AttemptOutcome,
     FailureReason,
     JobKind,
+    NotificationChannel,
+    NotificationEvent,
     Split,
     Status,
 )
 from runs_app.hyperparameters import HYPERPARAMETERS
-from runs_app.querysets import BaseModelQuerySet, JobQuerySet, RunQuerySet
+from runs_app.querysets import BaseModelQuerySet, JobQuerySet, NotificationQuerySet, RunQuerySet
 from workers_app.models import Worker
 
 BUILTIN_TINY_BERT = "builtin/tiny-bert"
@@ -350,3 +353,37 @@ class LogEntry(models.Model):
 
     def __str__(self) -> str:
         return self.message
+
+
+class Notification(models.Model):
+    """One message of the outbox: written in the transaction of what it tells, sent after it (services.delivery)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # the event's, the same at each attempt
+    run = models.ForeignKey(Run, on_delete=models.CASCADE, related_name="notifications", verbose_name=_("run"))
+    event = models.CharField(_("event"), max_length=32, choices=NotificationEvent.choices)
+    channel = models.CharField(_("channel"), max_length=16, choices=NotificationChannel.choices)
+    payload = models.JSONField(_("content"))
+    created_at = models.DateTimeField(_("created at"), auto_now_add=True)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    due_at = models.DateTimeField(_("due at"))
+    delivered_at = models.DateTimeField(_("delivered at"), null=True)
+    given_up_at = models.DateTimeField(_("given up at"), null=True)
+    error = models.CharField(_("last error"), max_length=200, blank=True)
+
+    objects = NotificationQuerySet.as_manager()
+
+    class Meta:
+        db_table = "bert_notifications"
+        default_permissions = ()
+        verbose_name = _("notification")
+        verbose_name_plural = _("notifications")
+        indexes = [
+            models.Index(
+                fields=["due_at"],
+                name="ix_bert_notifications_due",
+                condition=Q(delivered_at__isnull=True, given_up_at__isnull=True),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} ({self.channel})"

@@ -9,7 +9,7 @@ from django.db.models import Q
 from runs_app.choices import ACTIVE, Status
 
 if TYPE_CHECKING:
-    from runs_app.models import BaseModel, Job, Run  # noqa: F401  named in strings below
+    from runs_app.models import BaseModel, Job, Notification, Run  # noqa: F401  named in strings below
     from workers_app.models import Worker
 
 
@@ -35,6 +35,14 @@ class RunQuerySet(models.QuerySet["Run"]):
     def for_display(self) -> "RunQuerySet":
         """With all that one line about a run needs, in a constant number of queries."""
         return self.select_related("dataset", "job__worker", "created_by", "model")
+
+
+class NotificationQuerySet(models.QuerySet["Notification"]):
+    """Messages of the outbox."""
+
+    def due(self, now: datetime) -> "NotificationQuerySet":
+        """To be sent now: neither delivered nor given up, and not within the pause after an attempt."""
+        return self.filter(delivered_at=None, given_up_at=None, due_at__lte=now)
 
 
 class BaseModelQuerySet(models.QuerySet["BaseModel"]):

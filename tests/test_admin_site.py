@@ -71,7 +71,7 @@ def menu_of(client: Client, url: str = "/admin/") -> list[tuple[str, list[str]]]
 def test_the_menu_follows_the_order_of_work() -> None:
     assert menu_of(signed_in()) == [
         ("", ["[Painel]"]),
-        ("Treinar", ["Conjuntos de dados", "Treinamentos", "Modelos treinados"]),
+        ("Treinar", ["Conjuntos de dados", "Treinamentos", "Comparar", "Modelos treinados"]),
         ("Operar", ["Fila", "Workers", "Modelos base"]),
         ("Administrar", ["Usuários", "Grupos", "Tokens de API"]),
     ]
@@ -92,7 +92,7 @@ def test_every_registered_model_is_in_the_menu() -> None:
 
 
 def test_the_menu_shows_only_what_one_may_see() -> None:
-    assert menu_of(signed_in("runs_app.view_run")) == [("", ["[Painel]"]), ("Treinar", ["Treinamentos"])]
+    assert menu_of(signed_in("runs_app.view_run")) == [("", ["[Painel]"]), ("Treinar", ["Treinamentos", "Comparar"])]
 
 
 def test_the_page_of_an_app_leads_to_the_home_page() -> None:

@@ -106,6 +106,14 @@ ACTIONS = [
         lambda job: True,
     ),
     RunAction(
+        "duplicate",  # asks nothing: the form of a new run opens, filled
+        gettext_lazy("Duplicate and adjust"),
+        gettext_lazy("Duplicate and adjust"),
+        "",
+        "runs_app.add_run",
+        lambda job: True,
+    ),
+    RunAction(
         "archive",
         gettext_lazy("Archive"),
         gettext_lazy("Archive run"),

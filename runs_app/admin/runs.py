@@ -1,5 +1,6 @@
 """Runs: the list, the form of a new one, the live page, and what may be asked of one."""
 
+import json
 from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
@@ -18,7 +19,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from config.admin import ProductAdmin, is_key, person
 from config.display import NOTHING, bar, duration, figure, percent, shortened
-from runs_app.admin import new_run, run_log, run_page
+from runs_app.admin import comparison, new_run, run_log, run_page
 from runs_app.admin.curves import curves
 from runs_app.admin.run_actions import ACTIONS, BY_NAME, RunAction, perform
 from runs_app.admin.words import status_badge
@@ -86,7 +87,14 @@ class RunAdmin(ProductAdmin):
     list_display_links = ["number", "short_name"]
     list_filter = ["status", "task_type", BaseModelFilter, ArchiveFilter]
     search_fields = ["name", "=id", "dataset__name"]
-    actions = ["cancel_selected", "move_selected", "reproduce_selected", "archive_selected", "unarchive_selected"]
+    actions = [
+        "compare_selected",
+        "cancel_selected",
+        "move_selected",
+        "reproduce_selected",
+        "archive_selected",
+        "unarchive_selected",
+    ]
     add_label = gettext_lazy("New run")
     empty_sentence = gettext_lazy("No run yet. Upload a sheet and start the first one.")
 
@@ -100,6 +108,7 @@ class RunAdmin(ProductAdmin):
         """With the live part and one page per action."""
         wrap = self.admin_site.admin_view
         return [
+            path("compare/", wrap(self.compare_view), name="runs_app_run_compare"),
             path("add/preview/", wrap(self.preview_view), name="runs_app_run_preview"),
             path("<int:pk>/live/", wrap(self.live_view), name="runs_app_run_live"),
             path("<int:pk>/curves/", wrap(self.curves_view), name="runs_app_run_curves"),
@@ -119,7 +128,11 @@ class RunAdmin(ProductAdmin):
         """Queue a new run; ?dataset=ID chooses the dataset beforehand, ?source=ID fills all from another run."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        form = NewRunForm(request.POST) if request.method == "POST" else NewRunForm(initial=self._initial(request))
+        source = self._source(request)
+        initial = (
+            initial_of(source) if source else {"dataset": request.GET.get("dataset"), "base_model": _recommended()}
+        )
+        form = NewRunForm(request.POST) if request.method == "POST" else NewRunForm(initial=initial)
         if request.method == "POST" and form.is_valid():
             run = self._create(request, form)
             if run is not None:
@@ -134,6 +147,8 @@ class RunAdmin(ProductAdmin):
             title=_("New run"),
             submit_label=_("Put into the queue"),
             template="admin/runs_app/run/new.html",
+            source=source,
+            source_values=json.dumps(initial_of(source) if source else {}),
             **new_run.preview(NewRunForm(form.as_shown()), timezone.now()),
         )
 
@@ -143,6 +158,17 @@ class RunAdmin(ProductAdmin):
             raise PermissionDenied
         told = new_run.preview(NewRunForm(request.GET), timezone.now())
         return TemplateResponse(request, "admin/runs_app/run/new_panel.html", told)
+
+    def compare_view(self, request: HttpRequest) -> HttpResponse:
+        """?ids=1,2,3 side by side; &diff=1 only where they differ; &format=csv as a file."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        told = comparison.context(request, self.get_queryset(request))
+        compared = told.get("comparison")
+        if request.GET.get("format") == "csv" and compared is not None and compared.is_side_by_side:
+            return comparison.as_csv(compared, only_differences=told["only_differences"])
+        page = self.page_context(request, title=_("Compare runs"), **told)
+        return TemplateResponse(request, "admin/runs_app/run/compare.html", page)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -193,6 +219,8 @@ class RunAdmin(ProductAdmin):
         run = self._visible(request, pk)
         if not request.user.has_perm(action.permission):
             raise PermissionDenied
+        if name == "duplicate":
+            return HttpResponseRedirect(f"{reverse('admin:runs_app_run_add')}?source={run.pk}")
         if request.method == "POST":
             return self._perform(request, run, action)
         if not action.allowed(run.job):
@@ -216,6 +244,13 @@ class RunAdmin(ProductAdmin):
         if not request.GET.get(ArchiveFilter.parameter_name):
             unfit = ["unarchive_selected"]
         return {name: action for name, action in super().get_actions(request).items() if name not in unfit}
+
+    @admin.action(description=gettext_lazy("Compare"), permissions=["view"])
+    def compare_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse:
+        """To the page, which also says when they are too many."""
+        ids = selected.order_by("pk").values_list("pk", flat=True)[: comparison.MOST + 1]
+        address = reverse("admin:runs_app_run_compare")
+        return HttpResponseRedirect(f"{address}?ids={','.join(str(pk) for pk in ids)}")
 
     @admin.action(description=gettext_lazy("Cancel selected runs"), permissions=["change"])
     def cancel_selected(self, request: HttpRequest, selected: QuerySet[Run]) -> HttpResponse | None:
@@ -344,13 +379,12 @@ class RunAdmin(ProductAdmin):
             if request.user.has_perm(action.permission) and action.allowed(run.job)
         ]
 
-    def _initial(self, request: HttpRequest) -> dict[str, Any]:
-        """What the empty form begins with."""
-        source = request.GET.get("source", "")
-        run = self.get_queryset(request).filter(pk=source).first() if is_key(source) else None
-        if run is not None and self.has_view_or_change_permission(request, run):
-            return initial_of(run)
-        return {"dataset": request.GET.get("dataset"), "base_model": _recommended()}
+    def _source(self, request: HttpRequest) -> Run | None:
+        """The run that ?source=ID names, for those who may see it."""
+        pk = request.GET.get("source", "")
+        if not is_key(pk) or not self.has_view_or_change_permission(request):
+            return None
+        return self.get_queryset(request).filter(pk=pk).first()
 
     def _create(self, request: HttpRequest, form: NewRunForm) -> Run | None:
         """The queued run; None with the form telling why not."""

@@ -13,6 +13,7 @@ from datasets_app.token_lengths import keep_token_lengths
 from runs_app.choices import AttemptOutcome, FailureReason, ReleaseReason, Status
 from runs_app.models import BUILTIN_TINY_BERT, Attempt, Job, Run, TrainedModel
 from runs_app.services.claiming import take_next
+from runs_app.services.delivery import look_for_due
 from runs_app.services.errors import LeaseLost, TelemetryMissing, WorkerBusy
 from runs_app.services.retries import has_budget, is_worth_retrying, not_before, reserved_until
 from runs_app.services.telemetry import lacks_telemetry
@@ -288,8 +289,10 @@ def _answered_before(job_id: int, attempt: int, worker: Worker, outcome: Attempt
 def requeue_expired(*, now: datetime) -> int:
     """End every attempt whose lease ran out; returns how many there were.
 
-    Called at each claim and queue reading and by `manage.py requeue_expired_jobs`; needs no timer.
+    Called at each claim and queue reading and by `manage.py requeue_expired_jobs`; needs no timer. So are messages
+    whose pause after a failed attempt is over.
     """
+    look_for_due(now)
     return sum(_expire(pk, now) for pk in Job.objects.expired(now).values_list("pk", flat=True))
 
 

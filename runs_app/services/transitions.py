@@ -9,10 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import F, QuerySet
 
 from runs_app.choices import TERMINAL, WAITING, AttemptOutcome, Status
 from runs_app.models import Attempt, Job, JobEvent, Run
+from runs_app.services import notifications
+from runs_app.services.delivery import deliver_soon
 from workers_app.models import Worker
 
 SERVER = "server"
@@ -50,6 +53,8 @@ def apply(expected: QuerySet[Job], transition: Transition, *, now: datetime) -> 
     job = Job.objects.select_related("run", "worker").get(pk=pk)
     _write_run(job, transition, now=now)
     note(job, actor=transition.actor, reason=transition.reason, now=now, from_status=from_status)
+    if notifications.record(job, transition.reason, now):
+        transaction.on_commit(deliver_soon)
     return job
 
 

@@ -87,3 +87,17 @@ def test_a_lease_under_three_heartbeats_is_a_warning_only(settings: Any) -> None
 
 def test_the_defaults_give_no_message() -> None:
     assert check_limits() == []
+
+
+def test_a_webhook_over_plain_http_is_refused(tmp_path: Path) -> None:
+    done = manage(
+        "check", SECRET_KEY="x", WEBHOOK_URL="http://chat.example/", WEBHOOK_SECRET="s" * 32, **on_disk(tmp_path)
+    )
+    assert done.returncode != 0
+    assert "WEBHOOK_URL must begin with https://" in done.stderr
+
+
+def test_a_webhook_without_a_long_secret_is_refused(tmp_path: Path) -> None:
+    done = manage("check", SECRET_KEY="x", WEBHOOK_URL="https://chat.example/", WEBHOOK_SECRET="s", **on_disk(tmp_path))
+    assert done.returncode != 0
+    assert "WEBHOOK_SECRET of at least 32 characters" in done.stderr

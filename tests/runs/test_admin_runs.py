@@ -308,14 +308,15 @@ def test_the_page_of_a_long_run_takes_few_queries() -> None:
 @pytest.mark.parametrize(
     ("state", "buttons"),
     [
-        ("pending", {"cancel", "pause", "move", "reproduce"}),
-        ("paused", {"cancel", "resume", "reproduce"}),
-        ("running", {"cancel", "pause", "reproduce"}),
-        ("pausing", {"cancel", "resume", "reproduce"}),
-        ("cancelling", {"reproduce"}),
-        ("completed", {"reproduce", "archive"}),
-        ("cancelled", {"reproduce", "archive"}),
-        ("archived", {"reproduce", "unarchive"}),
+        ("pending", {"cancel", "pause", "move", "reproduce", "duplicate"}),
+        ("paused", {"cancel", "resume", "reproduce", "duplicate"}),
+        ("running", {"cancel", "pause", "reproduce", "duplicate"}),
+        ("pausing", {"cancel", "resume", "reproduce", "duplicate"}),
+        ("cancelling", {"reproduce", "duplicate"}),
+        ("completed", {"reproduce", "duplicate", "archive"}),
+        ("failed", {"reproduce", "duplicate", "archive"}),
+        ("cancelled", {"reproduce", "duplicate", "archive"}),
+        ("archived", {"reproduce", "duplicate", "unarchive"}),
     ],
 )
 def test_a_button_is_there_only_where_the_state_allows_it(state: str, buttons: set[str]) -> None:
@@ -338,6 +339,9 @@ def run_in(state: str) -> Run:
         if state == "archived":
             runs.archive_run(run=run, user=None, now=now)
         return run
+    if state == "failed":
+        reason, held = FailureReason.NAN_LOSS, {"job_id": job.pk, "attempt": job.attempt, "worker": job.worker}
+        return queue.fail_job(**held, reason=reason, message="", now=now).run
     wishes = {"pausing": runs.request_pause, "cancelling": runs.request_cancel}
     if state in wishes:
         wishes[state](run=job.run, user=None, now=now)
@@ -400,6 +404,47 @@ def test_a_run_is_reproduced_under_a_name_of_ones_own() -> None:
     assert (made.name, made.seed, made.epochs, made.dataset_sha256) == ("De novo", 7, 2, source.dataset_sha256)
     assert page.redirect_chain == [(page_of(made), 302)]
     assert f"#{source.pk}" in text_of(page)
+
+
+def test_duplicating_opens_the_form_of_a_new_run_filled_from_this_one() -> None:
+    source = complete(make_running_job(given={"epochs": 2, "learning_rate": 3e-5}, seed=7, notes="lote 3"))
+    client = signed_in()
+    page = client.get(ask(source, "duplicate"), follow=True)
+    assert page.redirect_chain == [(f"{ADD}?source={source.pk}", 302)]
+    form = page.context["adminform"].form
+    shown = {name: form[name].value() for name in ("epochs", "learning_rate", "seed", "dataset", "notes", "preset")}
+    assert shown == {
+        "epochs": "2",
+        "learning_rate": "3e-5",
+        "seed": 7,
+        "dataset": source.dataset_id,
+        "notes": "lote 3",
+        "preset": "custom",
+    }
+    assert f"Preenchido a partir do treinamento #{source.pk}" in text_of(page)
+    assert Run.objects.count() == 1, "nothing is queued before somebody says so"
+
+
+def test_what_was_filled_in_can_be_sent_as_it_is() -> None:
+    source = make_run(given={"train_split": 0.7, "gradient_checkpointing": True, "class_weights": "balanced"})
+    client = signed_in()
+    form = client.get(ADD, {"source": source.pk}).context["adminform"].form
+    client.post(f"{ADD}?source={source.pk}", form.as_shown())
+    made = Run.objects.exclude(pk=source.pk).get()
+    assert made.hyperparameters == source.hyperparameters
+    assert made.reproduced_from is None
+
+
+@pytest.mark.parametrize("source", ["999", "abc", "9" * 40, "\x00", "-1"])
+def test_a_source_that_does_not_exist_leaves_the_usual_form(source: str) -> None:
+    page = signed_in().get(ADD, {"source": source})
+    assert page.context["adminform"].form["epochs"].value() == "10"
+
+
+def test_who_may_not_see_runs_fills_no_form_from_one() -> None:
+    source = make_run(given={"epochs": 2})
+    page = signed_in("runs_app.add_run").get(ADD, {"source": source.pk})
+    assert page.context["adminform"].form["epochs"].value() == "10"
 
 
 def test_a_name_that_is_too_long_is_refused() -> None:

@@ -4,11 +4,13 @@ import { replaceBlocks } from "../bert/blocks.js";
 
 const WAIT_MS = 400; // after the last key
 const SILENT = new Set(["name", "notes", "csrfmiddlewaretoken"]); // the panel does not depend on them
+const UNMARKED = new Set(["preset", "notes"]);
 const form = document.getElementById("new-run");
 const panel = form.querySelector("aside"); // has the address: form.dataset is the field of that name
 const presets = [...form.querySelectorAll("input[name=preset]")];
 const custom = presets.find((button) => !button.dataset.values);
 const details = form.elements.epochs.closest("details"); // none where a field in it is at fault: then it is open
+const source = JSON.parse(panel.dataset.source); // empty unless the form was filled from a run
 let timer = null;
 let asked = 0;
 
@@ -17,6 +19,16 @@ function fill(values) {
     const field = form.elements[name];
     if (field.type === "checkbox") field.checked = word !== "";
     else field.value = word;
+  }
+}
+
+// Marks what differs from the run that the form was filled from.
+function mark() {
+  for (const [name, word] of Object.entries(source)) {
+    const field = form.elements[name];
+    if (UNMARKED.has(name)) continue;
+    const value = field.type === "checkbox" ? (field.checked ? "on" : "") : field.value;
+    field.closest(".form-row").classList.toggle("changed", value !== String(word));
   }
 }
 
@@ -38,7 +50,9 @@ form.addEventListener("input", (event) => {
   if (dataset.values) fill(JSON.parse(dataset.values));
   else if (name in JSON.parse(presets[0].dataset.values)) custom.checked = true;
   if (name === "preset") open();
+  mark();
   clearTimeout(timer);
   timer = setTimeout(refresh, WAIT_MS);
 });
 open();
+mark();

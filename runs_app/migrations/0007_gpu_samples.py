@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs_app', '0005_claim_indexes'),
+        ('runs_app', '0006_label_smoothing_and_layer_rates'),
     ]
 
     operations = [
