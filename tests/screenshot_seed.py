@@ -60,7 +60,15 @@ def sow() -> dict[str, str]:
     workers.set_enabled(worker=make_worker("gpu-antiga")[0], enabled=False)
     runs.archive_run(run=archived, user=ana, now=timezone.now())
     _spread_over_days()
+    _vary(datasets[0])
     return _pages(datasets, done, failed, running, waiting[0], machines)
+
+
+def _vary(dataset: Any) -> None:
+    """Parameters that differ, for the comparison."""
+    for number, run in enumerate(Run.objects.filter(dataset=dataset, status=Status.COMPLETED).order_by("pk")):
+        values = {"learning_rate": (2e-5, 3e-5, 5e-5)[number % 3], "batch_size": (8, 16, 32)[number % 3]}
+        Run.objects.filter(pk=run.pk).update(**values, max_length=(128, 256, 512)[number // 2 % 3])
 
 
 def _spread_over_days() -> None:
@@ -79,6 +87,9 @@ def _pages(datasets: Any, done: Run, failed: Run, running: Run, waiting: Run, ma
     def change(model: str, pk: int) -> str:
         return reverse(f"admin:{model}_change", args=[pk])
 
+    compare = reverse("admin:runs_app_run_compare")
+    ended = list(done.dataset.runs.filter(status=Status.COMPLETED).order_by("pk").values_list("pk", flat=True)[:7])
+    other = Run.objects.filter(dataset=datasets[1], status=Status.COMPLETED).earliest("pk")
     return {
         "index": reverse("admin:index"),
         "datasets": reverse("admin:datasets_app_dataset_changelist"),
@@ -88,6 +99,10 @@ def _pages(datasets: Any, done: Run, failed: Run, running: Run, waiting: Run, ma
         "runs-archived": reverse("admin:runs_app_run_changelist") + "?archived=1",
         "runs-nothing-found": reverse("admin:runs_app_run_changelist") + "?q=inexistente",
         "run-new": reverse("admin:runs_app_run_add") + f"?dataset={datasets[1].pk}",
+        "run-duplicate": reverse("admin:runs_app_run_add") + f"?source={done.pk}",
+        "run-compare-nothing": compare,
+        "run-compare": f"{compare}?ids={','.join(str(pk) for pk in ended)}",
+        "run-compare-differences": f"{compare}?ids={ended[0]},{ended[1]},{other.pk},999&diff=1",
         "run-completed": change("runs_app_run", done.pk),
         "run-failed": change("runs_app_run", failed.pk),
         "run-running": change("runs_app_run", running.pk),

@@ -217,7 +217,8 @@ def photograph(browser: Browser, address: str, target: Path) -> None:
     photograph_page(browser, "worker-token", target)
     photograph_upload(browser, address + pages["dataset-upload"], target)
     browser.open(address + pages["run-new"])
-    browser.run(f"document.getElementById('id_epochs').value = '-3'; {send}")
+    custom = "document.querySelector('[value=custom]').checked = true"
+    browser.run(f"{custom}; document.getElementById('id_epochs').value = '-3'; {send}")
     photograph_page(browser, "run-new-errors", target)
     for path in UNPICTURED:
         browser.open(address + path)

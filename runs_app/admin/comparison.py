@@ -161,7 +161,8 @@ class Comparison:
     def _metric(self, name: str) -> Row:
         values = [run.metrics.get(name) for run in self.runs]
         label = str(capfirst(METRIC_WORDS[name]))
-        return Row(label, values, [figure(value) for value in values], frozenset(_best(name, values)))
+        best = _best(name, values) if _is_of_one_dataset(self.runs) else ()
+        return Row(label, values, [figure(value) for value in values], frozenset(best))
 
     def _inputs(self) -> list[Row]:
         return [

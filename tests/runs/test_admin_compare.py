@@ -152,7 +152,9 @@ def test_runs_that_differ_in_nothing_are_said_to() -> None:
 
 
 def test_different_datasets_are_not_comparable() -> None:
-    assert "Conjuntos de dados diferentes" in text_of(compared(finished(make_dataset()), finished(make_dataset())))
+    page = compared(finished(make_dataset(), f1=0.9), finished(make_dataset(), f1=0.8))
+    assert "Conjuntos de dados diferentes" in text_of(page)
+    assert "★" not in text_of(page)
 
 
 def test_a_different_split_is_told() -> None:

@@ -274,6 +274,14 @@ def test_plain_http_is_for_developers(receiver: Receiver, settings: LazySettings
     assert receiver.requests == []
 
 
+def test_a_receiver_that_cannot_prove_who_it_is_gets_nothing(receiver: Receiver, settings: LazySettings) -> None:
+    settings.WEBHOOK_URL = receiver.url.replace("http://", "https://")
+    complete(make_running_job())
+    assert deliver() == 0
+    assert receiver.requests == []
+    assert "SSL" in Notification.objects.get().error
+
+
 @pytest.mark.parametrize(
     ("address", "is_public"),
     [
@@ -357,6 +365,14 @@ def test_a_channel_that_was_switched_off_meanwhile_sends_nothing(receiver: Recei
     settings.WEBHOOK_URL = ""
     assert deliver() == 0
     assert receiver.requests == []
+
+
+def test_one_thread_of_a_process_sends_at_a_time(monkeypatch: Any) -> None:
+    started = []
+    monkeypatch.setattr(delivery, "Thread", lambda **_words: started.append(1))
+    with delivery._at_work:
+        delivery.deliver_soon()
+    assert started == []
 
 
 @pytest.mark.django_db(transaction=True)
