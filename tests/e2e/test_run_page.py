@@ -80,7 +80,7 @@ def level_of(seq: int) -> str:
 
 def finish(job: Job) -> None:
     """Completed, with all that a result may hold."""
-    labels = ["provido", "negado"]
+    labels = ["Direito administrativo", "Responsabilidade extracontratual"]
     per_class = [{"label": name, "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 12} for name in labels]
     result = queue.Result(
         model_path="/modelos/run-1",
@@ -216,6 +216,13 @@ def test_the_matrix_shows_counts_or_shares(page: Page, visit: Visit, job: Job) -
     assert cell.inner_text() == "9"
     page.get_by_label("percentual da linha").check()
     assert cell.inner_text() == "75 %"
+
+
+def test_nothing_is_wider_than_a_phone(page: Page, visit: Visit, job: Job) -> None:
+    finish(job)
+    page.set_viewport_size(PHONE)
+    visit(page_of(job))
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 @pytest.mark.parametrize("state", ["waiting", "running", "completed", "failed"])
