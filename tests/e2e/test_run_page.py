@@ -106,6 +106,7 @@ def test_what_a_worker_tells_appears_without_a_reload(page: Page, visit: Visit, 
     expect(page.locator('[data-chart="loss"] canvas')).to_be_visible()
     tell("metrics", metrics=epoch(2, 0.7, 0.6, 0.7))
     expect(page.locator("#curves-summary")).to_contain_text("A melhor época por F1 é a 2", timeout=SOON_MS)
+    expect(page.get_by_role("img", name="Época 2 de 3")).to_have_count(2)
     tell("jobs/{job}/complete", metrics={"f1": 0.77}, best_epoch=2, model_path="/modelos/run-1", report={})
     expect(page.locator(".head .badge")).to_have_text("Concluído", timeout=SOON_MS)
     expect(page.locator("#use-predict")).to_contain_text("/modelos/run-1")
@@ -189,6 +190,16 @@ def test_a_long_log_is_shown_a_window_at_a_time(page: Page, visit: Visit, job: J
     expect(rows.filter(has_text="line 10001")).to_be_visible()
     page.get_by_label("Acompanhar").check()
     expect(rows.last).to_contain_text("line 20001")
+
+
+def test_lines_that_come_late_stand_where_they_belong(page: Page, visit: Visit, job: Job) -> None:
+    LogEntry.objects.create(job=job, attempt=2, seq=1, timestamp=AT, level="INFO", message="second attempt")
+    visit(page_of(job))
+    expect(page.locator("#log-state")).to_have_text("ao vivo", timeout=SOON_MS)
+    write(job, 3)
+    rows = page.locator("#log .line .text")
+    expect(rows).to_have_text(["line 1", "line 2", "line 3", "second attempt"], timeout=SOON_MS)
+    expect(page.locator("#log-count")).to_have_text("Linhas: 4")
 
 
 def test_the_log_is_narrowed_by_level_and_words_and_downloaded(page: Page, visit: Visit, job: Job) -> None:
