@@ -202,6 +202,17 @@ def test_lines_that_come_late_stand_where_they_belong(page: Page, visit: Visit, 
     expect(page.locator("#log-count")).to_have_text("Linhas: 4")
 
 
+def test_a_line_of_several_is_folded_and_shown_whole(page: Page, visit: Visit, job: Job, tell: Tell) -> None:
+    message = "Traceback (most recent call last):\n  File\nValueError: x"
+    tell("logs/batch", lines=[line(1, "antes"), line(2, message, "ERROR"), line(3, "depois")])
+    visit(page_of(job))
+    expect(page.locator("#log .line .text")).to_have_text(["antes", "Traceback (most recent call last): ↵ …", "depois"])
+    page.get_by_role("button", name="Traceback").press("Enter")
+    whole = page.get_by_label("A linha inteira")
+    expect(whole).to_be_focused()
+    assert whole.inner_text() == message
+
+
 def test_the_log_is_narrowed_by_level_and_words_and_downloaded(page: Page, visit: Visit, job: Job) -> None:
     write(job, 5000)
     visit(page_of(job))

@@ -191,8 +191,22 @@ function element(line) {
   const time = document.createElement("time");
   time.dateTime = line.timestamp;
   time.textContent = new Date(line.timestamp).toLocaleTimeString(document.documentElement.lang, { hour12: false });
-  row.append(time, span("level", line.level), span("text", line.message.replaceAll("\n", " ↵ ")));
+  const text = line.message.includes("\n") ? folded(line) : part("span", "text", line.message);
+  row.append(time, part("span", "level", line.level), text);
   return row;
+}
+
+// A message of several lines, such as a traceback, in one row; a button that shows the whole of it below the log.
+function folded(line) {
+  const button = part("button", "text", `${line.message.replace(/\n[^]*/, "")} ↵ …`);
+  button.type = "button";
+  button.addEventListener("click", () => {
+    const whole = document.getElementById("log-whole");
+    whole.textContent = line.message;
+    whole.hidden = false;
+    whole.focus();
+  });
+  return button;
 }
 
 function placeholder() {
@@ -202,9 +216,9 @@ function placeholder() {
   return row;
 }
 
-function span(className, text) {
-  const part = document.createElement("span");
-  part.className = className;
-  part.textContent = text;
-  return part;
+function part(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
 }
