@@ -274,6 +274,10 @@ def _completed(dataset: Any, worker: Worker, user: User, f1: float = 0.9123) -> 
 
 def _failed(dataset: Any, worker: Worker, user: User, reason: FailureReason = FailureReason.OUT_OF_MEMORY) -> Run:
     job = _claimed(dataset, worker, user, timedelta(minutes=3))
+    halved = {"from": 4, "to": 2, "accumulation": 8}
+    event = {"seq": 1, "timestamp": timezone.now(), "kind": "batch_halved", "details": halved}
+    attempt = job.attempts.get(number=job.attempt)
+    telemetry.record_events(attempt=attempt, worker=worker, events=[event], now=timezone.now())
     queue.fail_job(
         job_id=job.pk,
         attempt=job.attempt,

@@ -7,7 +7,6 @@
 A test ends as an error where the console told of an error or the content security policy forbade something.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -44,7 +43,7 @@ def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> I
 def playwright() -> Iterator[Playwright]:
     """Of one module: while it is there, an event loop runs in this thread, and Django refuses to work beside one."""
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as started:
-        patch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
         yield started
 
 

@@ -80,7 +80,7 @@ def level_of(seq: int) -> str:
 
 def finish(job: Job) -> None:
     """Completed, with all that a result may hold."""
-    labels = ["provido", "negado"]
+    labels = ["Direito administrativo", "Responsabilidade extracontratual"]
     per_class = [{"label": name, "precision": 0.9, "recall": 0.8, "f1": 0.85, "support": 12} for name in labels]
     result = queue.Result(
         model_path="/modelos/run-1",
@@ -106,6 +106,7 @@ def test_what_a_worker_tells_appears_without_a_reload(page: Page, visit: Visit, 
     expect(page.locator('[data-chart="loss"] canvas')).to_be_visible()
     tell("metrics", metrics=epoch(2, 0.7, 0.6, 0.7))
     expect(page.locator("#curves-summary")).to_contain_text("A melhor época por F1 é a 2", timeout=SOON_MS)
+    expect(page.get_by_role("img", name="Época 2 de 3")).to_have_count(2)
     tell("jobs/{job}/complete", metrics={"f1": 0.77}, best_epoch=2, model_path="/modelos/run-1", report={})
     expect(page.locator(".head .badge")).to_have_text("Concluído", timeout=SOON_MS)
     expect(page.locator("#use-predict")).to_contain_text("/modelos/run-1")
@@ -191,6 +192,27 @@ def test_a_long_log_is_shown_a_window_at_a_time(page: Page, visit: Visit, job: J
     expect(rows.last).to_contain_text("line 20001")
 
 
+def test_lines_that_come_late_stand_where_they_belong(page: Page, visit: Visit, job: Job) -> None:
+    LogEntry.objects.create(job=job, attempt=2, seq=1, timestamp=AT, level="INFO", message="second attempt")
+    visit(page_of(job))
+    expect(page.locator("#log-state")).to_have_text("ao vivo", timeout=SOON_MS)
+    write(job, 3)
+    rows = page.locator("#log .line .text")
+    expect(rows).to_have_text(["line 1", "line 2", "line 3", "second attempt"], timeout=SOON_MS)
+    expect(page.locator("#log-count")).to_have_text("Linhas: 4")
+
+
+def test_a_line_of_several_is_folded_and_shown_whole(page: Page, visit: Visit, job: Job, tell: Tell) -> None:
+    message = "Traceback (most recent call last):\n  File\nValueError: x"
+    tell("logs/batch", lines=[line(1, "antes"), line(2, message, "ERROR"), line(3, "depois")])
+    visit(page_of(job))
+    expect(page.locator("#log .line .text")).to_have_text(["antes", "Traceback (most recent call last): ↵ …", "depois"])
+    page.get_by_role("button", name="Traceback").press("Enter")
+    whole = page.get_by_label("A linha inteira")
+    expect(whole).to_be_focused()
+    assert whole.inner_text() == message
+
+
 def test_the_log_is_narrowed_by_level_and_words_and_downloaded(page: Page, visit: Visit, job: Job) -> None:
     write(job, 5000)
     visit(page_of(job))
@@ -216,6 +238,13 @@ def test_the_matrix_shows_counts_or_shares(page: Page, visit: Visit, job: Job) -
     assert cell.inner_text() == "9"
     page.get_by_label("percentual da linha").check()
     assert cell.inner_text() == "75 %"
+
+
+def test_nothing_is_wider_than_a_phone(page: Page, visit: Visit, job: Job) -> None:
+    finish(job)
+    page.set_viewport_size(PHONE)
+    visit(page_of(job))
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
 @pytest.mark.parametrize("state", ["waiting", "running", "completed", "failed"])

@@ -59,6 +59,7 @@ export class Curves {
         series.map((one) => ({ ...one, points })),
       ),
       axes: isTime ? [axis({ incrs: SECONDS, values: times, size: 32 }), axis(), axis({ scale: "memory", side: 1, grid: { show: false } })] : [axis({ incrs: EPOCHS, values: numbers, size: 32 }), axis({ values: numbers, size: 60 })],
+      padding: [14, 14, 0, 0], // room for half a star
       cursor: { drag: { x: true, y: false } },
       hooks: { draw: [(chart) => this.star(name, chart)] },
     };

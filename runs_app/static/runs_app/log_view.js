@@ -4,7 +4,7 @@ const STRETCH = 200; // lines that the server gives at once, as run_log.py says
 const MARGIN = 15; // rows above and below the visible ones
 const MOST_KEPT = 20000;
 const NEAR_END_PX = 40;
-const PAUSE_MS = 250; // after the last key of a search
+const PAUSE_MS = 250; // after the last key of a search, or late line
 const SCROLL_PAUSE_MS = 60; // a dragged scroll bar passes by what nobody reads
 const SERIOUS = { WARNING: ["WARNING", "ERROR", "CRITICAL"], ERROR: ["ERROR", "CRITICAL"] };
 
@@ -40,11 +40,12 @@ export class LogView {
       this.drawSoon();
     });
     this.follow.addEventListener("change", () => this.toEnd());
-    this.level.addEventListener("change", () => this.reset());
-    this.search.addEventListener("input", () => {
-      clearTimeout(this.typing);
-      this.typing = setTimeout(() => this.reset(), PAUSE_MS);
-    });
+    for (const field of [this.level, this.search]) {
+      field.addEventListener("input", () => {
+        this.follow.checked = true;
+        this.resetSoon();
+      });
+    }
     new ResizeObserver(() => this.drawSoon()).observe(this.box);
   }
 
@@ -52,7 +53,10 @@ export class LogView {
   append(line) {
     if (line.id <= this.lastId) return;
     this.lastId = line.id;
-    if (line.attempt < this.lastAttempt) return this.reset(); // it came late and belongs further up
+    if (line.attempt < this.lastAttempt) {
+      this.resetSoon(); // it came late, as others will with it, and belongs further up
+      return;
+    }
     this.lastAttempt = line.attempt;
     if (!this.matches(line)) return;
     this.lines.set(this.total, line);
@@ -65,7 +69,12 @@ export class LogView {
     return isSerious && line.message.toLowerCase().includes(this.search.value.toLowerCase());
   }
 
-  // Begin anew at the end of what matches.
+  resetSoon() {
+    clearTimeout(this.resetting);
+    this.resetting = setTimeout(() => this.reset(), PAUSE_MS);
+  }
+
+  // Begin anew with the end of what matches.
   async reset() {
     this.question += 1;
     this.asked.clear();
@@ -73,9 +82,9 @@ export class LogView {
     if (!found) return;
     this.total = found.total;
     this.lastId = Math.max(this.lastId, found.last_id);
+    this.lastAttempt = found.lines.at(-1)?.attempt ?? this.lastAttempt;
     this.lines.clear();
     this.keep(found);
-    this.follow.checked = true;
     this.drawSoon();
   }
 
@@ -182,8 +191,22 @@ function element(line) {
   const time = document.createElement("time");
   time.dateTime = line.timestamp;
   time.textContent = new Date(line.timestamp).toLocaleTimeString(document.documentElement.lang, { hour12: false });
-  row.append(time, span("level", line.level), span("text", line.message.replaceAll("\n", " ↵ ")));
+  const text = line.message.includes("\n") ? folded(line) : part("span", "text", line.message);
+  row.append(time, part("span", "level", line.level), text);
   return row;
+}
+
+// A message of several lines, such as a traceback, in one row; a button that shows the whole of it below the log.
+function folded(line) {
+  const button = part("button", "text", `${line.message.replace(/\n[^]*/, "")} ↵ …`);
+  button.type = "button";
+  button.addEventListener("click", () => {
+    const whole = document.getElementById("log-whole");
+    whole.textContent = line.message;
+    whole.hidden = false;
+    whole.focus();
+  });
+  return button;
 }
 
 function placeholder() {
@@ -193,9 +216,9 @@ function placeholder() {
   return row;
 }
 
-function span(className, text) {
-  const part = document.createElement("span");
-  part.className = className;
-  part.textContent = text;
-  return part;
+function part(tag, className, text) {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
 }
