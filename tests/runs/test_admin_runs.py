@@ -231,7 +231,7 @@ def test_a_failed_run_leads_to_a_new_one_for_those_who_may() -> None:
     job = make_running_job()
     held = {"job_id": job.pk, "attempt": 1, "worker": job.worker, "now": timezone.now()}
     queue.fail_job(**held, reason=FailureReason.OUT_OF_MEMORY, message="", retryable=False)
-    link = f'href="{ADD}?dataset={job.run.dataset_id}"'
+    link = f'href="{ADD}?source={job.run_id}"'
     assert link in signed_in().get(page_of(job.run)).content.decode()
     assert link not in signed_in("runs_app.view_run").get(page_of(job.run)).content.decode()
 
