@@ -29,7 +29,8 @@ JUMP = """async (position) => {
     return performance.now() - began;
 }"""
 SHOWN = """async () => {
-    const isThere = () => document.getElementById("log")?.textContent.includes("line 100000,");
+    const text = (id) => document.getElementById(id)?.textContent ?? "";
+    const isThere = () => text("log").includes("line 100000,") && text("log-count");  // scripts fill the latter
     while (!isThere()) await new Promise(requestAnimationFrame);
     await new Promise(requestAnimationFrame);
     return performance.now();

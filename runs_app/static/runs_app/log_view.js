@@ -143,17 +143,27 @@ export class LogView {
     this.space.style.height = `${this.total * this.rowPx}px`;
     const [first, last] = this.follow.checked ? this.end() : this.visible();
     const rows = [];
-    let missing = null;
+    let isWhole = true;
     for (let position = first; position <= last; position += 1) {
       const line = this.lines.get(position);
-      if (!line) missing ??= position;
+      isWhole &&= line !== undefined;
       rows.push(line ? element(line) : placeholder());
     }
     this.window.style.top = `${first * this.rowPx}px`;
     this.window.replaceChildren(...rows);
     this.say();
-    clearTimeout(this.settling);
-    if (missing !== null) this.settling = setTimeout(() => this.fetchAround(missing), SCROLL_PAUSE_MS);
+    if (!isWhole) this.fetchMissing();
+  }
+
+  // Not at each draw, and what is missing then: a dragged scroll bar has moved on.
+  fetchMissing() {
+    this.settling ??= setTimeout(() => {
+      this.settling = null;
+      const [first, last] = this.visible();
+      for (let position = first; position <= last; position += 1) {
+        if (!this.lines.has(position)) return this.fetchAround(position);
+      }
+    }, SCROLL_PAUSE_MS);
   }
 
   end() {
