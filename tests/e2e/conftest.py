@@ -8,10 +8,12 @@ A test ends as an error where the console told of an error or the content securi
 """
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, ViewportSize, sync_playwright
@@ -80,6 +82,12 @@ def page(browser: Browser, server: str, complaints: list[str]) -> Iterator[Page]
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
     yield page
     context.close()
+
+
+@pytest.fixture
+def catalogue(transactional_db: None) -> None:
+    """The base models of the migrations, which are gone after a test that emptied the tables behind itself."""
+    import_module("runs_app.migrations.0002_base_model_catalogue").fill(apps, None)
 
 
 @pytest.fixture
