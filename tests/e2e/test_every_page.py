@@ -48,7 +48,7 @@ def check_all(page: Page, check: Check, pages: dict[str, str]) -> None:
 
 def send(page: Page) -> None:
     """By the button that ends the form."""
-    with page.expect_navigation(timeout=60_000):
+    with page.expect_navigation():
         page.locator(".submit-row input[type=submit]").click()
 
 
