@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from runs_app.choices import FailureReason, Status
-from runs_app.models import GpuSample, Run
+from runs_app.models import BaseModel, GpuSample, Run
 from runs_app.services import queue, runs, telemetry
 from tests.factories import make_dataset, make_run, make_worker
 from workers_app import services as workers
@@ -112,7 +112,7 @@ def _pages(datasets: Any, done: Run, failed: Run, running: Run, waiting: Run, ma
         "trained-models": reverse("admin:runs_app_trainedmodel_changelist"),
         "queue": reverse("admin:runs_app_job_changelist"),
         "base-models": reverse("admin:runs_app_basemodel_changelist"),
-        "base-model": change("runs_app_basemodel", 1),
+        "base-model": change("runs_app_basemodel", BaseModel.objects.get(model_id=BERTIMBAU).pk),
         "workers": reverse("admin:workers_app_worker_changelist"),
         "worker": change("workers_app_worker", machines[0].pk),
         "worker-register": reverse("admin:workers_app_worker_add"),

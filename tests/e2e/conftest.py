@@ -8,13 +8,15 @@ A test ends as an error where the console told of an error or the content securi
 """
 
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from django.apps import apps
 from django.contrib.auth.models import User
 from django.test import Client
-from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, ViewportSize, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, ViewportSize, expect, sync_playwright
 
 from tests.chromium import FLAGS, MISSING, find_chromium
 from tests.factories import make_user
@@ -22,6 +24,7 @@ from tests.live_server import running_server
 
 AXE = Path(__file__).with_name("axe-core-4.14.1") / "axe.min.js"
 WIDE, PHONE = ViewportSize(width=1360, height=900), ViewportSize(width=400, height=800)
+PATIENCE_MS = 60_000  # two busy cores; a test depends on what comes, not on how soon
 CHECK = """async () => {
     const found = await axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
     return found.violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.target.join(" ")}`));
@@ -44,6 +47,7 @@ def playwright() -> Iterator[Playwright]:
     """Of one module: while it is there, an event loop runs in this thread, and Django refuses to work beside one."""
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as started:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        expect.set_options(timeout=PATIENCE_MS)
         yield started
 
 
@@ -70,6 +74,7 @@ def complaints() -> Iterator[list[str]]:
 def page(browser: Browser, server: str, complaints: list[str]) -> Iterator[Page]:
     """A page of a visitor from Brazil, not signed in."""
     context = browser.new_context(base_url=server, locale="pt-BR", viewport=WIDE, reduced_motion="reduce")
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
 
     def hear(message: ConsoleMessage) -> None:
@@ -80,6 +85,12 @@ def page(browser: Browser, server: str, complaints: list[str]) -> Iterator[Page]
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))
     yield page
     context.close()
+
+
+@pytest.fixture
+def catalogue(transactional_db: None) -> None:
+    """The base models of the migrations, which are gone after a test that emptied the tables behind itself."""
+    import_module("runs_app.migrations.0002_base_model_catalogue").fill(apps, None)
 
 
 @pytest.fixture
