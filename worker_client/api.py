@@ -29,7 +29,7 @@ DOWNLOAD_READ_TIMEOUT_S = 10.0  # a cancel is not seen while a download stands s
 DOWNLOAD_S = 120.0
 CHUNK_BYTES = 256 * 1024
 MAX_DETAIL_CHARS = 300
-TOLD_BY_STATUS = frozenset({401, 403, 413, 426, 429})  # whoever says it, the status alone tells what to do
+FOREIGN_STATUS = frozenset({400, 404, 405, 410})  # of a proxy or a wrong host name; others mean this very body
 REGISTER_PATH = "/workers/register"
 POOL_PREFIX = re.compile(r"^HTTPS?Connection(Pool)?\(host=[^)]*\): ")
 
@@ -201,7 +201,7 @@ def _error_of(response: requests.Response) -> ApiError:
         where = response.headers.get("Location", "elsewhere")
         return Rejected(status, "redirect", f"the server redirects to {where}; give that address as --api-url")
     body = _json_of(response) or {}
-    is_foreign = 400 <= status < 500 and status not in TOLD_BY_STATUS and "code" not in body
+    is_foreign = status in FOREIGN_STATUS and "code" not in body
     if is_foreign and not response.url.endswith(REGISTER_PATH):
         # The server's own carry a code: a proxy whose backend is being started. At registration the address is wrong.
         return Retryable(status, f"http_{status}", "the answer is not the training server's")

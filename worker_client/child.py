@@ -116,9 +116,16 @@ def running(pid: int, started: float) -> psutil.Process | None:
     """The process of that id that began then (seconds since 1970), unless it is over; a zombie is."""
     with suppress(psutil.Error):
         process = psutil.Process(pid)
-        if abs(process.create_time() - started) < 1.0 and process.status() != psutil.STATUS_ZOMBIE:
+        if abs(process.create_time() - started) < 1.0 and is_alive(process):
             return process
     return None
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Whether it is still the same process, whatever was done to the clock since, and no zombie."""
+    with suppress(psutil.Error):
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    return False
 
 
 def _own_group() -> dict[str, Any]:

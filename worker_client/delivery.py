@@ -153,8 +153,14 @@ class _Delivery:
             if error.code != TELEMETRY_MISSING:
                 raise
             log.warning("The server has lost lines or figures that it took: they are sent again.")
-            self._until_accepted(self._attempt.uploader.send_again)
+            self._send_whole_again()
             self._until_told(lambda: complete(**self._ids, result=result))
+
+    def _send_whole_again(self) -> None:
+        try:
+            self._until_accepted(self._attempt.uploader.send_again)
+        except sqlite3.Error as error:
+            log.warning("The spool cannot be read again: %s", error)
 
     def _fail(self, outcome: Outcome) -> JobEnd:
         failure = {

@@ -31,8 +31,13 @@ class Label:
     tested: int
 
 
-def preview(form: NewRunForm, now: datetime) -> dict[str, Any]:
-    """The panel beside the form. A field that cannot be read is named; the rest waits until it can."""
+def preview(form: NewRunForm, person: Any, now: datetime) -> dict[str, Any]:
+    """The panel beside the form. A field that cannot be read is named; the rest waits until it can.
+
+    It tells of labels and workers: empty for a person who may not look at either.
+    """
+    if not person.has_perms(("datasets_app.view_dataset", "workers_app.view_worker")):
+        return {"is_hidden": True}
     if not form.is_valid():
         return {"problems": [f"{form.fields[name].label}: {told[0]}" for name, told in form.errors.items()]}
     run = planned(form)

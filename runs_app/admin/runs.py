@@ -149,14 +149,14 @@ class RunAdmin(ProductAdmin):
             template="admin/runs_app/run/new.html",
             source=source,
             source_values=json.dumps(initial_of(source) if source else {}),
-            **new_run.preview(NewRunForm(form.as_shown()), timezone.now()),
+            **new_run.preview(NewRunForm(form.as_shown()), request.user, timezone.now()),
         )
 
     def preview_view(self, request: HttpRequest) -> HttpResponse:
         """The panel beside the form alone, for the fields as they are now."""
         if not self.has_add_permission(request):
             raise PermissionDenied
-        told = new_run.preview(NewRunForm(request.GET), timezone.now())
+        told = new_run.preview(NewRunForm(request.GET), request.user, timezone.now())
         return TemplateResponse(request, "admin/runs_app/run/new_panel.html", told)
 
     def compare_view(self, request: HttpRequest) -> HttpResponse:

@@ -3,15 +3,17 @@
 import logging
 from datetime import datetime, timedelta
 from threading import Lock, Thread
+from time import monotonic
 from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import override
 
+from config.fields import storable
 from runs_app.choices import NotificationChannel
 from runs_app.models import Notification
 from runs_app.services.notifications import channels
@@ -32,8 +34,19 @@ class NobodyToTell(Exception):
 
 def deliver_soon() -> None:
     """Send what is due in a thread of its own, one per process: no answer waits for a slow receiver."""
-    if _at_work.acquire(blocking=False):
+    if not _at_work.acquire(blocking=False):
+        return
+    try:
         Thread(target=_deliver_and_let_go, name="notifications", daemon=True).start()
+    except RuntimeError:  # no thread to be had: what is due stays due
+        _at_work.release()
+        logger.exception("notifications could not be delivered")
+
+
+def wait_for_delivery() -> None:
+    """Until the thread is done, for a command that would end before it."""
+    with _at_work:
+        pass
 
 
 def look_for_due(now: datetime) -> None:
@@ -55,7 +68,14 @@ def _deliver_and_let_go() -> None:
 def deliver_due(*, now: datetime) -> int:
     """Send every message that is due, each once; returns how many arrived."""
     due = Notification.objects.due(now).filter(channel__in=channels()).order_by("due_at")
-    return sum(_deliver(pk, now) for pk in list(due.values_list("pk", flat=True)))
+    began, arrived = monotonic(), 0
+    for pk in list(due.values_list("pk", flat=True)):
+        try:
+            # A slow receiver takes long: the pause of the next message begins when that is sent.
+            arrived += _deliver(pk, now + timedelta(seconds=monotonic() - began))
+        except DatabaseError:
+            logger.exception("notification %s", pk)
+    return arrived
 
 
 def _deliver(pk: Any, now: datetime) -> bool:
@@ -71,7 +91,7 @@ def _deliver(pk: Any, now: datetime) -> bool:
     except Exception as error:  # a library may raise anything; the message is tried again
         logger.warning("notification %s, attempt %d: %s", pk, message.attempts, error)
         is_last = message.attempts >= MAX_ATTEMPTS
-        mine.update(given_up_at=now if is_last else None, error=str(error)[:MAX_ERROR_CHARS])
+        mine.update(given_up_at=now if is_last else None, error=storable(str(error))[:MAX_ERROR_CHARS])
         return False
     mine.update(delivered_at=now, error="")
     return True

@@ -217,3 +217,10 @@ def test_the_queries_of_the_page_do_not_grow_with_the_runs() -> None:
         make_worker()
     assert query_count(client, url) == before
     assert before <= 15
+
+
+def test_who_may_only_queue_runs_is_told_nothing_of_labels_and_workers() -> None:
+    dataset = make_dataset()
+    words = text_of(signed_in("runs_app.add_run").get(PREVIEW, asked(dataset)))
+    assert "para quem pode ver conjuntos de dados" in words
+    assert not any(label["name"] in words for label in dataset.labels)

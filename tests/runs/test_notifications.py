@@ -384,3 +384,29 @@ def test_the_server_sends_by_itself_once_the_run_is_over(receiver: Receiver) -> 
     assert receiver.bodies()[0]["event"] == "run.completed"
     with delivery._at_work:  # the thread is done before the tables are emptied
         pass
+
+
+def test_a_message_behind_a_slow_one_is_not_due_for_others_while_it_is_sent(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        complete(make_running_job())
+    clock = iter([0.0, 0.0, 90.0])
+    monkeypatch.setattr(delivery, "monotonic", lambda: next(clock))
+    receiver.status = 500
+    began = timezone.now()
+    delivery.deliver_due(now=began)
+    pauses = sorted((due - began).total_seconds() for due in Notification.objects.values_list("due_at", flat=True))
+    assert pauses == [60, 150]
+
+
+def test_a_thread_that_cannot_be_had_leaves_the_message_due(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(*_args: Any, **_named: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(delivery, "Thread", none_left)
+    delivery.deliver_soon()
+    monkeypatch.undo()
+    delivery.wait_for_delivery()  # nobody holds it

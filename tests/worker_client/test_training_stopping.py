@@ -48,9 +48,15 @@ def test_another_process_with_the_id_of_the_worker_is_not_taken_for_it(stopping,
     assert stopping.reason() == "shutdown"
 
 
+def test_a_clock_that_is_set_meanwhile_makes_no_other_worker_of_it(stopping, worker, monkeypatch):
+    stopping.watch(worker[0].pid, worker[1])
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: worker[1] + 3600)
+    assert stopping.reason() is None
+
+
 def test_the_worker_is_looked_for_once_a_second_only(tmp_path, worker, monkeypatch):
     looks = []
-    monkeypatch.setattr("worker_client.training.stopping.running", lambda *who: looks.append(who) or True)
+    monkeypatch.setattr("worker_client.training.stopping.is_alive", lambda process: looks.append(process) or True)
     stopping = Stopping(Workspace(tmp_path))
     stopping.watch(worker[0].pid, worker[1])
     assert [stopping.reason() for _ in range(1_000)] == [None] * 1_000

@@ -8,7 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from worker_client.child import running
+import psutil  # type: ignore[import-untyped]
+
+from worker_client.child import is_alive, running
 from worker_client.errors import Stopped
 from worker_client.workspace import Workspace
 
@@ -23,12 +25,14 @@ class Stopping:
         self.workspace = workspace
         self._parent = os.getppid()
         self._terminated = False
-        self._worker: tuple[int, float] | None = None
+        self._worker: psutil.Process | None = None
+        self._is_orphan = False
         self._look_at = 0.0
 
     def watch(self, pid: int, started: float) -> None:
         """Stop when the worker is over, too: the parent may be torchrun, and on Windows a parent's id outlives it."""
-        self._worker = pid, started
+        self._worker = running(pid, started)
+        self._is_orphan = self._worker is None
 
     def reason(self) -> str | None:
         """What was asked for, in the words of a release, or None.
@@ -42,12 +46,10 @@ class Stopping:
     def _is_left_alone(self) -> bool:
         """To look takes longer than a short step: once a second is enough, and what was seen once is seen always."""
         now = time.monotonic()
-        if self._worker is None or now < self._look_at:
-            return False
-        if running(*self._worker):
+        if self._worker is not None and now >= self._look_at:
             self._look_at = now + LOOK_EVERY_S
-            return False
-        return True
+            self._is_orphan = self._is_orphan or not is_alive(self._worker)
+        return self._is_orphan
 
     def check(self) -> None:
         """Raises Stopped when the work must stop."""

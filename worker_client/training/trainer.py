@@ -150,9 +150,11 @@ class EncoderTrainer(Trainer):
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         try:
-            with together.alike():  # each process writes the state of its random numbers
+            # By itself, for what follows is nested: a process that failed here would be one agreement behind.
+            with together.alike():
                 if together.is_first():
                     checkpoints.unseal(folder)
+            with together.alike():  # each process writes the state of its random numbers
                 super()._save_checkpoint(model, trial)
             with together.alike():
                 if together.is_first():

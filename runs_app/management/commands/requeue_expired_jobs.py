@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.utils import timezone
 
+from runs_app.services.delivery import wait_for_delivery
 from runs_app.services.queue import requeue_expired
 
 
@@ -16,3 +17,4 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Prints how many there were."""
         self.stdout.write(str(requeue_expired(now=timezone.now())))
+        wait_for_delivery()
