@@ -108,6 +108,7 @@ if _database["ENGINE"].endswith("sqlite3"):
         Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
     # IMMEDIATE: a transaction that will write takes the lock at its start and waits for it; with SQLite's
     # default it fails at its first write when another one came between.
+    _database["ENGINE"] = "config.sqlite3"  # in a process they come in line
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
