@@ -1,8 +1,8 @@
 """Django's SQLite backend, whose writing transactions of one process wait for each other in line.
 
 SQLite itself lets a writer ask again after pauses of up to 0.1 s. With 16 workers that claim at once the unlucky ones
-were passed over for two seconds; in line each waits for those before it and no longer. Other processes are met by
-SQLite's own lock as before.
+were passed over for two seconds; in line they mostly wait for those before them alone. Statements outside of
+transactions, and other processes, are met by SQLite's own lock as before.
 """
 
 from threading import Semaphore
