@@ -491,7 +491,12 @@ def test_the_result_waits_for_a_server_that_is_away_at_the_end(server, work):
     assert calls[1].at - calls[0].at >= 1
 
 
-def test_a_server_that_comes_back_from_a_backup_before_the_end_gets_what_it_lost(server, work, monkeypatch):
+@pytest.mark.parametrize(
+    ("status", "code", "asks_again"), [(503, "unavailable", True), (409, "telemetry_missing", False)]
+)
+def test_a_server_that_comes_back_from_a_backup_before_the_end_gets_what_it_lost(
+    server, work, monkeypatch, status, code, asks_again
+):
     job = server.add_job()
     real, kept = type(server).complete, []
 
@@ -501,12 +506,13 @@ def test_a_server_that_comes_back_from_a_backup_before_the_end_gets_what_it_lost
         kept.append((dict(job.lines), dict(job.points), dict(job.events)))
         for told in (job.lines, job.points, job.events):
             told.clear()
-        return 503, {"code": "unavailable", "detail": "away"}, {}
+        return status, {"code": code, "detail": "Why."}, {}
 
     monkeypatch.setitem(ROUTES, r"/jobs/(\d+)/complete", restore_first)
     work()
     assert job.status == "completed"
-    assert (job.lines, job.points, job.events) == kept[0]
+    assert [(job.lines, job.points, job.events)] == kept
+    assert [("may_resend" in call.body) for call in server.calls("/jobs/1/complete")] == [True, asks_again]
 
 
 def test_a_completion_whose_answer_was_lost_is_sent_again(server, work):
@@ -515,24 +521,6 @@ def test_a_completion_whose_answer_was_lost_is_sent_again(server, work):
     work()
     assert job.status == "completed"
     assert len(server.calls("/jobs/1/complete")) == 2
-
-
-def test_a_server_restored_just_before_the_completion_gets_everything_again(server, work, monkeypatch):
-    job = server.add_job()
-    real, kept = type(server).complete, []
-
-    def restored_meanwhile(self, body, job_id):
-        if "may_resend" not in body:
-            return real(self, body, job_id)
-        kept.append((dict(job.lines), dict(job.points), dict(job.events)))
-        for told in (job.lines, job.points, job.events):
-            told.clear()
-        return 409, {"code": "telemetry_missing", "detail": "Send them again."}, {}
-
-    monkeypatch.setitem(ROUTES, r"/jobs/(\d+)/complete", restored_meanwhile)
-    work()
-    assert job.status == "completed"
-    assert [(job.lines, job.points, job.events)] == kept
 
 
 def test_a_result_that_the_server_refuses_fails_with_the_model_s_place(server, settings, work):
