@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 
-MAX_DIGITS = 18  # of a key; SQLite refuses to look for a larger number
+from config.admin import is_key
 
 
 class ShownOnRun:
@@ -24,8 +24,7 @@ class ShownOnRun:
         if not self.has_view_permission(request):
             raise PermissionDenied
         pk = unquote(object_id)
-        is_key = pk.isascii() and pk.isdigit() and len(pk) <= MAX_DIGITS
-        row = get_object_or_404(self.model, pk=pk if is_key else None)
+        row = get_object_or_404(self.model, pk=pk if is_key(pk) else None)
         return HttpResponseRedirect(reverse("admin:runs_app_run_change", args=[row.run_id]))
 
     def has_add_permission(self, request: HttpRequest) -> bool:
