@@ -1,10 +1,11 @@
-"""Django's SQLite backend, whose writing transactions of one process wait for each other in line.
+"""Django's SQLite backend, whose writers of one process wait for each other in line.
 
 SQLite itself lets a writer ask again after pauses of up to 0.1 s. With 16 workers that claim at once the unlucky ones
-were passed over for two seconds; in line they mostly wait for those before them alone. Statements outside of
-transactions, and other processes, are met by SQLite's own lock as before.
+were passed over for two seconds; in line they wait for those before them alone. A statement outside of a transaction
+is a writer, too: it would be passed over all the more often. Other processes are met by SQLite's own lock as before.
 """
 
+from collections.abc import Callable
 from threading import Semaphore
 from typing import Any
 
@@ -12,44 +13,48 @@ from django.db.backends.sqlite3 import base
 from django.db.utils import OperationalError
 
 SQLITE_TIMEOUT_S = 5.0  # of Python's sqlite3, where the settings name none
+WRITES = {"BEGIN", "INSERT", "UPDATE", "DELETE", "REPLACE"}  # first words of what locks the database
 
 _turns: dict[str, Semaphore] = {}  # of each file; they wake those who wait in the order in which they came
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """The connection of one thread."""
+    """The connection of one thread. It has its turn for a transaction, or for a statement outside of one."""
 
     _turn: Semaphore | None = None  # held
 
-    def _start_transaction_under_autocommit(self) -> None:
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.execute_wrappers.append(self._in_line)
+
+    def commit(self) -> None:
+        """As Django's; the next in line may begin. Of one that fails Django rolls back, or closes, which make room."""
+        super().commit()
+        self._pass_turn()
+
+    def rollback(self) -> None:
+        """As Django's; the next in line may begin."""
+        super().rollback()
+        self._pass_turn()
+
+    def close(self) -> None:
+        """As Django's; what was not committed is lost, and the next in line may begin."""
+        try:
+            super().close()
+        finally:
+            self._pass_turn()
+
+    def _in_line(self, execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if self._turn or sql.split(maxsplit=1)[0].upper() not in WRITES:
+            return execute(sql, *rest)
         self._take_turn()
         try:
-            super()._start_transaction_under_autocommit()
-        except BaseException:
-            self._pass_turn()
-            raise
-
-    def _commit(self) -> Any:
-        try:
-            return super()._commit()
+            return execute(sql, *rest)
         finally:
-            self._pass_turn()
-
-    def _rollback(self) -> Any:
-        try:
-            return super()._rollback()
-        finally:
-            self._pass_turn()
-
-    def _close(self) -> Any:
-        try:
-            return super()._close()
-        finally:
-            self._pass_turn()
+            if not self.connection.in_transaction:
+                self._pass_turn()
 
     def _take_turn(self) -> None:
-        if self._turn:
-            return
         turn = _turns.setdefault(str(self.settings_dict["NAME"]), Semaphore())
         if not turn.acquire(timeout=self.settings_dict["OPTIONS"].get("timeout", SQLITE_TIMEOUT_S)):
             raise OperationalError("database is locked")

@@ -27,6 +27,10 @@ def begin(connection: BaseDatabaseWrapper) -> None:
     connection.set_autocommit(False, force_begin_transaction_with_broken_autocommit=True)
 
 
+def insert(connection: BaseDatabaseWrapper) -> None:
+    connection.cursor().execute("INSERT INTO seen VALUES (1)")
+
+
 def end(connection: BaseDatabaseWrapper) -> None:
     connection.rollback()
     connection.set_autocommit(True)
@@ -50,6 +54,34 @@ def test_the_next_writer_begins_as_soon_as_the_one_before_is_done(connections: C
     end(connections["default"])
     waiting.join()
     assert took[0] < TIMEOUT_S
+
+
+def test_a_statement_outside_of_a_transaction_stands_in_line_too_and_makes_room_at_once(
+    connections: ConnectionHandler,
+) -> None:
+    told: list[str] = []
+
+    def write() -> None:
+        with pytest.raises(OperationalError) as refused:
+            insert(connections["default"])
+        told.append(repr(refused.value.__cause__))
+        end_of_turn.wait()
+        insert(connections["default"])
+        time.sleep(2 * TIMEOUT_S)
+        connections["default"].close()
+
+    end_of_turn = threading.Event()
+    begin(connections["default"])
+    waiting = threading.Thread(target=write)
+    waiting.start()
+    time.sleep(2 * TIMEOUT_S)
+    end(connections["default"])
+    end_of_turn.set()
+    time.sleep(TIMEOUT_S / 3)
+    begin(connections["default"])  # the other thread has written, and its connection is still open
+    end(connections["default"])
+    waiting.join()
+    assert told == ["None"]  # refused in line: SQLite's own refusal would be the cause
 
 
 def test_who_waits_too_long_is_told_that_the_database_is_locked(connections: ConnectionHandler) -> None:
