@@ -39,6 +39,7 @@ CHOICES: list[dict[str, Any]] = [
     {},
     {"class_weights": "balanced"},
     {"label_smoothing": 0.1},
+    {"layer_lr_decay": 0.9},
     {"learning_rate": 2e-5},
     {"learning_rate": 1e-4},
     {"learning_rate": 3e-4},
