@@ -13,6 +13,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _touches_a_database(item: pytest.Item) -> bool:
     """A browser does not see which database there is; what it is told, other tests ask for."""
-    if "browser" in getattr(item, "fixturenames", ()):
+    if "browser" in getattr(item, "fixturenames", ()) or item.get_closest_marker("any_database"):
         return False
     return item.get_closest_marker("django_db") is not None or bool(SIGNS & set(getattr(item, "fixturenames", ())))

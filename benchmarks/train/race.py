@@ -12,12 +12,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker_client.settings import child_environment
+from worker_client.settings import KEEP_MEMORY, OPENMP_WAITING, child_environment
 
 TAIL = 3_000
 
-# Both sides wait passively: threads that spin would measure what else runs on a shared machine.
-QUIET = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONWARNINGS": "ignore"}
+QUIET = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "PYTHONWARNINGS": "ignore"}
 # One GPU for both: with several in sight the Trainer would spread its batches over them.
 QUIET["CUDA_VISIBLE_DEVICES"] = os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]
 
@@ -30,6 +29,10 @@ class Racer:
         self._command = [sys.executable, "-m", *command]
         self._log = log
         self._environment = child_environment(**QUIET, **({"OMP_NUM_THREADS": str(threads)} if threads else {}))
+        if name.startswith("reference"):  # the scripts set nothing
+            self._environment = {
+                key: value for key, value in self._environment.items() if key not in {**KEEP_MEMORY, **OPENMP_WAITING}
+            }
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:

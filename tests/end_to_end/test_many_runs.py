@@ -12,7 +12,7 @@ from tests.sheet_factories import text_sheet
 pytestmark = pytest.mark.slow
 
 # 30 for acceptance: BERT_TESTS_RUNS=30 pytest tests/end_to_end/test_many_runs.py
-RUNS = int(os.environ.get("BERT_TESTS_RUNS", "6"))
+RUNS = int(os.environ.get("BERT_TESTS_RUNS", "4"))
 ROWS = [(f"{verb} o recurso número {number}", verb) for verb in ("provido", "negado") for number in range(20)]
 
 

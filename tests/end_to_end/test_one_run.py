@@ -44,6 +44,7 @@ def test_a_sheet_of_texts_becomes_a_classifier_that_transformers_loads(site: Sit
     assert worker.wait(60) == 0
 
 
+@pytest.mark.any_database
 def test_a_sheet_of_entities_becomes_a_recogniser_scored_as_seqeval_does(site: Site) -> None:
     dataset = site.upload(SAMPLES / "sample_ner.xlsx")
     run_id = site.queue_run(

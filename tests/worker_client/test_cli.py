@@ -37,6 +37,13 @@ def flags(tmp_path: Path) -> list[str]:
     return ["--api-url", "https://treino.example.gov.br", "--token", TOKEN, "--models-dir", str(tmp_path / "m")]
 
 
+def test_what_the_machine_s_owner_says_of_threads_goes_before_our_choice(monkeypatch):
+    monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
+    ours = child_environment()["OMP_WAIT_POLICY"]
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
+    assert (ours, child_environment()["OMP_WAIT_POLICY"]) == ("PASSIVE", "ACTIVE")
+
+
 @pytest.mark.parametrize(
     "given",
     [

@@ -177,25 +177,6 @@ def test_every_option_trains_in_both_tasks(tmp_path, task, option):
         assert set(outcome.report["lost_words"].values()) == {0}
 
 
-@pytest.mark.slow
-def test_windows_learn_from_words_that_truncation_never_sees(tmp_path):
-    """The sign of the label stands behind more words than max_length holds."""
-    before = "o processo da parte autora " * 8
-    rows = [(f"{before}{number} {text}", label) for number, (text, label) in enumerate(text_rows(240))]
-    scores = {}
-    for long_text in ("truncate", "windows"):
-        like = {"long_text": long_text, "epochs": 12, "max_length": 32, "window_stride": 8, "learning_rate": 5e-4}
-        like["early_stopping_patience"] = 0  # a model from nothing may learn late
-        folder = tmp_path / long_text
-        workspace = make_workspace(folder, make_spec(folder, rows, hyperparameters=like))
-        assert main([str(workspace.root)]) == ChildExit.COMPLETED, workspace.read_outcome().traceback
-        scores[long_text] = workspace.read_outcome().metrics["f1"]
-        rows_at_once = workspace.read_outcome().environment["device_batch_size"]
-        assert rows_at_once == 8 if long_text == "truncate" else rows_at_once < 8
-    assert scores["truncate"] < 0.6
-    assert scores["windows"] > 0.9
-
-
 def test_progress_names_the_phases(tmp_path):
     workspace = make_workspace(tmp_path, make_spec(tmp_path, ROWS, base_model="xlm-roberta-base"))
     main([str(workspace.root)])

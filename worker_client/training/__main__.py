@@ -83,8 +83,6 @@ def _prepare_process(spec: TrainingSpec) -> None:
     os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1"})
     # The tokenizer's threads and the data loader's forks do not mix; we fork nothing, so the threads may stay.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    # Threads that spin while they wait rob the others: on a busy machine an epoch took 7 times as long.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if spec.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif "RANK" not in os.environ:

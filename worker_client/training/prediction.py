@@ -33,7 +33,6 @@ def main(argv: list[str] | None = None) -> int:
     """0 when the file is written; 1 with one line on stderr when not; 2 for wrong arguments."""
     options = _parse(argv)
     os.environ.update({"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"})
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
