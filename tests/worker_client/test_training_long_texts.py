@@ -70,5 +70,5 @@ def test_a_signal_behind_token_1500_is_near_chance_when_cut(job, tmp_path):
 def test_a_signal_behind_token_1500_is_found_with_windows(job, tmp_path):
     outcome = outcome_with("windows", job, tmp_path)
     assert outcome.metrics["f1"] >= 0.95
-    assert outcome.environment["device_batch_size"] < outcome.environment["effective_batch_size"]  # windows fill it
+    assert outcome.environment["gradient_accumulation"] > 1  # a document is many windows: fewer of them at once
     assert set(outcome.report["truncated_share"].values()) == {0.0}
