@@ -119,6 +119,12 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["status"], name="ix_bert_runs_status"),
             models.Index(fields=["status", "-finished_at"], name="ix_bert_runs_finished"),
+            models.Index(fields=["base_model", "status", "-finished_at"], name="ix_bert_runs_of_base_model"),
+            # All that a list filters, searches or sorts by: counting and sorting reads this and not the wide rows.
+            models.Index(
+                fields=["archived_at", "status", "task_type", "base_model", "dataset", "created_at", "name", "id"],
+                name="ix_bert_runs_listed",
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="ck_bert_runs_status"),
@@ -348,7 +354,10 @@ class LogEntry(models.Model):
         verbose_name = _("log line")
         verbose_name_plural = _("log lines")
         ordering = ["id"]
-        indexes = [models.Index(fields=["timestamp"], name="ix_bert_logs_timestamp")]
+        indexes = [
+            models.Index(fields=["timestamp"], name="ix_bert_logs_timestamp"),
+            models.Index(fields=["job", "id"], name="ix_bert_logs_as_they_came"),  # a stream's next lines
+        ]
         constraints = [models.UniqueConstraint(fields=["job", "attempt", "seq"], name="uq_bert_logs_seq")]
 
     def __str__(self) -> str:
