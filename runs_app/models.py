@@ -314,7 +314,7 @@ class EpochMetric(models.Model):
         verbose_name = _("metric")
         verbose_name_plural = _("metrics")
         ordering = ["step", "id"]
-        indexes = [models.Index(fields=["run"], name="ix_bert_metrics_run_id")]
+        indexes = [models.Index(fields=["run", "id"], name="ix_bert_metrics_run_id")]
         constraints = [models.UniqueConstraint(fields=["run", "split", "step"], name="uq_bert_metrics_point")]
 
     def __str__(self) -> str:
