@@ -42,7 +42,7 @@ TRAINING, CLAIMING = 16, 4
 TELL_S, FIGURES_S, CLAIM_S = 2.0, 20.0, 0.25
 OPEN_WITHIN_S, SETTLE_S = 20.0, 5.0
 GOAL_S, DELAY_GOAL_S = 1.0, 2.0
-BURST_S, GAP_S, REFRESH_S, RECONNECT_S = 0.15, 1.5, 30.0, 2.0  # of run_page.js and stream.js
+SPREAD_S, BURST_S, GAP_S, REFRESH_S, RECONNECT_S = 0.5, 0.15, 1.5, 30.0, 2.0  # of run_page.js and stream.js
 API = "/bert-training/api"
 
 
@@ -186,7 +186,7 @@ class Page:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.refresh_wanted.wait(), REFRESH_S)
-            await asyncio.sleep(BURST_S)
+            await asyncio.sleep(BURST_S + random.uniform(0, SPREAD_S))
             self.refresh_wanted.clear()
             await self._get("live")
             await self._get("curves")
@@ -240,8 +240,14 @@ def measure(site: Site, asked: argparse.Namespace) -> list[tuple[str, list[Taken
     looking.join()
     phases = {"no pages": (began + SETTLE_S, opening), f"{asked.pages} pages": (open_, until)}
     return [
-        (name, [each for each in taken if since <= each.began < to - SETTLE_S]) for name, (since, to) in phases.items()
+        (name, [each for each in taken if since <= each.began < to - SETTLE_S and _belongs(each, name)])
+        for name, (since, to) in phases.items()
     ]
+
+
+def _belongs(each: Taken, phase: str) -> bool:
+    """Not what a page was told at its opening of the time before it."""
+    return phase != "no pages" or not each.kind.startswith("event")
 
 
 def log_in(site: Site) -> str:

@@ -92,6 +92,7 @@ class Run(models.Model):
 
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
     metrics = models.JSONField(_("final metrics"), default=dict)
+    f1 = models.FloatField("F1", null=True, editable=False)  # that of `metrics`: what lists sort by
     best_epoch = models.FloatField(_("best epoch"), null=True)
     failure_reason = models.CharField(_("failure reason"), max_length=32, choices=FailureReason.choices, blank=True)
     error = models.TextField(_("error"), blank=True)
@@ -122,7 +123,9 @@ class Run(models.Model):
             models.Index(fields=["base_model", "status", "-finished_at"], name="ix_bert_runs_of_base_model"),
             # All that a list filters, searches or sorts by: counting and sorting reads this and not the wide rows.
             models.Index(
-                fields=["archived_at", "status", "task_type", "base_model", "dataset", "created_at", "name", "id"],
+                fields=[
+                    *("archived_at", "status", "task_type", "base_model", "dataset", "created_at", "f1", "name", "id"),
+                ],
                 name="ix_bert_runs_listed",
             ),
         ]
@@ -314,7 +317,10 @@ class EpochMetric(models.Model):
         verbose_name = _("metric")
         verbose_name_plural = _("metrics")
         ordering = ["step", "id"]
-        indexes = [models.Index(fields=["run", "id"], name="ix_bert_metrics_run_id")]
+        indexes = [
+            models.Index(fields=["run"], name="ix_bert_metrics_run_id"),
+            models.Index(fields=["run", "id"], name="ix_bert_metrics_as_they_came"),
+        ]
         constraints = [models.UniqueConstraint(fields=["run", "split", "step"], name="uq_bert_metrics_point")]
 
     def __str__(self) -> str:

@@ -104,6 +104,7 @@ class _Seen:
     metric_id: int = 0
     progress: str = ""
     status: str = ""
+    is_all: bool = False  # there was no more to be told
     over: bool = False
 
 
@@ -116,8 +117,8 @@ async def _events(run_id: int, after: int) -> AsyncIterator[str]:
             version = watched.version  # before the look: what comes after it is a change
             frames, seen = await watched.answer(seen, partial(_news, run_id, seen))
             if frames:
-                yield "".join(frames)  # there may be more than one page; the pause comes when there is nothing new
-            elif not await watched.change_after(version, min(left_s, KEEP_ALIVE_S)):
+                yield "".join(frames)
+            if seen.is_all and not await watched.change_after(version, min(left_s, KEEP_ALIVE_S)):
                 yield ": alive\n\n"
 
 
@@ -132,10 +133,10 @@ def _news(run_id: int, seen: _Seen) -> tuple[list[str], _Seen]:
         lines, seen = _log_frames(job, seen)
         points, seen = _metric_frames(run_id, seen)
         states, seen = _state_frames(job, seen)
-        frames = [*lines, *points, *states]
-        if not frames and job.status in TERMINAL:
-            return [_frame("end", {"status": job.status})], replace(seen, over=True)
-        return frames, seen
+        frames, is_all = [*lines, *points, *states], max(len(lines), len(points)) < PAGE_LINES
+        if is_all and job.status in TERMINAL:
+            return [*frames, _frame("end", {"status": job.status})], replace(seen, over=True)
+        return frames, replace(seen, is_all=is_all)
     finally:
         connection.close()
 
