@@ -1,13 +1,14 @@
 """The log of a run: live as Server-Sent Events, or one JSON page."""
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from datetime import UTC
-from functools import partial
 from typing import Any
 
+from asgiref.sync import sync_to_async
 from django.db import connection
 from django.http import HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import get_object_or_404
@@ -22,10 +23,10 @@ from rest_framework.utils.encoders import JSONEncoder
 
 from runs_app.api.exceptions import RunsAPIView
 from runs_app.api.serializers import JobSerializer, LogSerializer, MetricSerializer
-from runs_app.api.watching import watch
 from runs_app.choices import TERMINAL
 from runs_app.models import Job, LogEntry, Run
 
+POLL_S = 1.0
 KEEP_ALIVE_S = 10.0
 # A platform's edge may cut long requests; the stream ends by itself before that and EventSource comes back with
 # the id of its last line.
@@ -96,7 +97,7 @@ def _page(job_id: int, after: int) -> dict[str, Any]:
     return {"results": LogSerializer(lines, many=True).data, "next_after": lines[-1].pk if lines else after}
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Seen:
     """What one viewer has been sent."""
 
@@ -104,62 +105,70 @@ class _Seen:
     metric_id: int = 0
     progress: str = ""
     status: str = ""
-    is_all: bool = False  # there was no more to be told
     over: bool = False
+    frames: list[str] = field(default_factory=list)
 
 
 async def _events(run_id: int, after: int) -> AsyncIterator[str]:
     """Frames until the run is over and all is sent, or STREAM_S have passed."""
-    seen, ends = _Seen(after), time.monotonic() + STREAM_S
+    seen, started, spoke = _Seen(after), time.monotonic(), time.monotonic()
     yield "retry: 2000\n\n"
-    async with watch().on(run_id) as watched:
-        while not seen.over and (left_s := ends - time.monotonic()) > 0:
-            version = watched.version  # before the look: what comes after it is a change
-            frames, seen = await watched.answer(seen, partial(_news, run_id, seen))
-            if frames:
-                yield "".join(frames)
-            if seen.is_all and not await watched.change_after(version, min(left_s, KEEP_ALIVE_S)):
-                yield ": alive\n\n"
+    while not seen.over and time.monotonic() - started < STREAM_S:
+        frames = await sync_to_async(_news, thread_sensitive=False)(run_id, seen)
+        if frames:
+            spoke = time.monotonic()
+            yield "".join(frames)
+            continue  # there may be more than one page; the pause comes when there is nothing new
+        if time.monotonic() - spoke > KEEP_ALIVE_S:
+            spoke = time.monotonic()
+            yield ": alive\n\n"
+        await asyncio.sleep(POLL_S)
 
 
 @timezone.override(UTC)  # it runs in a thread of its own, out of the middleware's reach
-def _news(run_id: int, seen: _Seen) -> tuple[list[str], _Seen]:
-    """What happened since, as frames, and what has been seen with them. Gives its connection back."""
+def _news(run_id: int, seen: _Seen) -> list[str]:
+    """What happened since the last look, as frames. Gives its connection back: viewers must not hold the pool."""
     try:
         # The status is read before the lines: when it says that the run is over, all lines are there to be read.
         job = Job.objects.select_related("worker").filter(run=run_id).first()
         if job is None:  # the run was deleted meanwhile
-            return [_frame("end", {"status": None})], replace(seen, over=True)
-        lines, seen = _log_frames(job, seen)
-        points, seen = _metric_frames(run_id, seen)
-        states, seen = _state_frames(job, seen)
-        frames, is_all = [*lines, *points, *states], max(len(lines), len(points)) < PAGE_LINES
-        if is_all and job.status in TERMINAL:
-            return [*frames, _frame("end", {"status": job.status})], replace(seen, over=True)
-        return frames, replace(seen, is_all=is_all)
+            seen.over = True
+            return [_frame("end", {"status": None})]
+        frames = [*_log_frames(job, seen), *_metric_frames(run_id, seen), *_state_frames(job, seen)]
+        if not frames and job.status in TERMINAL:
+            seen.over = True
+            frames = [_frame("end", {"status": job.status})]
+        return frames
     finally:
         connection.close()
 
 
-def _log_frames(job: Job, seen: _Seen) -> tuple[list[str], _Seen]:
+def _log_frames(job: Job, seen: _Seen) -> list[str]:
     lines = list(LogEntry.objects.filter(job=job, pk__gt=seen.log_id)[:PAGE_LINES])
-    frames = [_frame("log", LogSerializer(line).data, event_id=line.pk) for line in lines]
-    return frames, replace(seen, log_id=lines[-1].pk) if lines else seen
+    if lines:
+        seen.log_id = lines[-1].pk
+    return [_frame("log", LogSerializer(line).data, event_id=line.pk) for line in lines]
 
 
-def _metric_frames(run_id: int, seen: _Seen) -> tuple[list[str], _Seen]:
+def _metric_frames(run_id: int, seen: _Seen) -> list[str]:
     points = list(Run(pk=run_id).epoch_metrics.filter(pk__gt=seen.metric_id).order_by("pk")[:PAGE_LINES])
-    frames = [_frame("metric", MetricSerializer(point).data) for point in points]
-    return frames, replace(seen, metric_id=points[-1].pk) if points else seen
+    if points:
+        seen.metric_id = points[-1].pk
+    return [_frame("metric", MetricSerializer(point).data) for point in points]
 
 
-def _state_frames(job: Job, seen: _Seen) -> tuple[list[str], _Seen]:
+def _state_frames(job: Job, seen: _Seen) -> list[str]:
+    frames = []
     state = JobSerializer(job).data
-    status = json.dumps({key: state[key] for key in ("status", "attempt", "worker")})
     progress = json.dumps(state["progress"], cls=JSONEncoder)
-    told = [("status", status, seen.status), ("progress", progress, seen.progress)]
-    frames = [_frame(event, json.loads(now)) for event, now, before in told if now != before]
-    return frames, replace(seen, status=status, progress=progress)
+    status = json.dumps({key: state[key] for key in ("status", "attempt", "worker")})
+    if status != seen.status:
+        seen.status = status
+        frames.append(_frame("status", json.loads(status)))
+    if progress != seen.progress:
+        seen.progress = progress
+        frames.append(_frame("progress", json.loads(progress)))
+    return frames
 
 
 def _frame(event: str, data: Any, event_id: int | None = None) -> str:
