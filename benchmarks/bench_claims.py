@@ -39,6 +39,7 @@ from uuid import uuid4
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.rows import count_on, execute, is_postgresql, multiply, without_keys
 from tests.end_to_end.site import Site
 
 CLAIMERS = {"postgresql": (1, 8, 32), "sqlite": (1, 8, 16)}
@@ -83,47 +84,22 @@ class Turn:
         assert len(set(given)) == len(given), "a job was given out twice"
 
 
-# Rows, behind the ORM's back
-
-
-def execute(*statements: str) -> None:
-    from django.db import connection
-
-    with connection.cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement)
-
-
-def multiply(model: Any, template: int, first: int, count: int, **columns: str) -> None:
-    """`count` copies of a row, with ids from `first` on. columns: SQL for those that differ; `g` counts from 0."""
-    table, names = model._meta.db_table, [field.column for field in model._meta.local_concrete_fields]
-    values = {**{name: f"template.{name}" for name in names}, "id": f"{first} + g", **columns}
-    execute(
-        f"WITH RECURSIVE series (g) AS (SELECT 0 UNION ALL SELECT g + 1 FROM series WHERE g + 1 < {count}) "  # noqa: S608
-        f"INSERT INTO {table} ({', '.join(names)}) "
-        f"SELECT {', '.join(values[name] for name in names)} FROM {table} AS template, series "
-        f"WHERE template.id = {template}"
-    )
-
-
 class Ours:
     """Our tables and our service."""
 
     name = "this project"
 
     def __init__(self, finished: int) -> None:
-        from django.db import connection
-
         from tests.factories import make_dataset, make_job, make_worker
         from workers_app.models import Worker
 
-        self.is_postgresql = connection.vendor == "postgresql"
+        self.is_postgresql = is_postgresql()
         self.template = make_job(make_dataset())
         self.ids = itertools.count(1_000, PENDING + finished)  # where each filling begins
         worker = make_worker(hardware=GPU)[0]
         self.first_worker = worker.pk + 1
         multiply(Worker, worker.pk, self.first_worker, WORKERS, name="'worker ' || g", token_sha256="'hash ' || g")
-        self._count_on("bert_workers")
+        count_on("bert_workers")
         self._finish(finished)
 
     def _finish(self, count: int) -> None:
@@ -139,17 +115,11 @@ class Ours:
             "ended_at": "template.started_at",
             "outcome": "'completed'",
         }
-        self._without_keys()
+        without_keys()
         self._jobs(first, count, status="'completed'", attempt="1", worker_id=worker)
         multiply(Attempt, Attempt.objects.get().pk, first, count, **over)
         multiply(JobEvent, JobEvent.objects.get(reason="claimed").pk, first, count, job_id=f"{first} + g")
-        self._count_on("bert_attempts", "bert_job_events")
-
-    def _count_on(self, *tables: str) -> None:
-        """The next row gets an id behind those that were given by hand."""
-        if self.is_postgresql:
-            count = "SELECT setval(pg_get_serial_sequence('{0}', 'id'), (SELECT max(id) FROM {0}))"
-            execute(*[count.format(table) for table in tables])
+        count_on("bert_attempts", "bert_job_events")
 
     def _jobs(self, first: int, count: int, **columns: str) -> None:
         from runs_app.models import Job, Run
@@ -158,16 +128,12 @@ class Ours:
         multiply(Run, self.template.run_id, first, count, status=waiting["status"])
         multiply(Job, self.template.pk, first, count, run_id=f"{first} + g", **waiting)
 
-    def _without_keys(self) -> None:
-        if self.is_postgresql:
-            execute("SET session_replication_role = replica")  # a million look-ups of foreign keys less
-
     def refill(self) -> None:
         """PENDING jobs wait, FLEET of them are taken; what was claimed before is over."""
         from tests.factories import claim
         from workers_app.models import Worker
 
-        self._without_keys()
+        without_keys()
         execute(
             "UPDATE bert_attempts SET ended_at = started_at, outcome = 'completed' WHERE ended_at IS NULL",
             "UPDATE bert_jobs SET status = 'completed', lease_expires_at = NULL WHERE status IN ('running', 'pending')",

@@ -16,6 +16,8 @@ from django.utils.module_loading import import_string
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
+from config.pagination import KeysFirst
+
 if TYPE_CHECKING:  # Django loads this module before it has models
     from django.contrib.auth.models import User
 
@@ -133,6 +135,7 @@ class ProductAdmin(admin.ModelAdmin):
     """A list that is called what it lists, never counts a whole table for its footer, and says why it is empty."""
 
     show_full_result_count = False
+    paginator = KeysFirst
     list_per_page = 50
     add_label: Any = ""
     empty_sentence: Any = ""

@@ -14,6 +14,7 @@ from rest_framework.views import exception_handler as drf_exception_handler
 from config.fields import storable_tree
 from config.middleware import API_PREFIX
 from config.outages import outage_of
+from config.pagination import KeysFirst
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,7 @@ logger = logging.getLogger(__name__)
 class Page(PageNumberPagination):
     """count, next, previous, results."""
 
+    django_paginator_class = KeysFirst
     page_size = 50
     page_size_query_param = "page_size"
     max_page_size = 500

@@ -92,6 +92,7 @@ class Run(models.Model):
 
     status = models.CharField(_("status"), max_length=16, choices=Status.choices, default=Status.PENDING)
     metrics = models.JSONField(_("final metrics"), default=dict)
+    f1 = models.FloatField("F1", null=True, editable=False)  # that of `metrics`: what lists sort by
     best_epoch = models.FloatField(_("best epoch"), null=True)
     failure_reason = models.CharField(_("failure reason"), max_length=32, choices=FailureReason.choices, blank=True)
     error = models.TextField(_("error"), blank=True)
@@ -119,6 +120,14 @@ class Run(models.Model):
         indexes = [
             models.Index(fields=["status"], name="ix_bert_runs_status"),
             models.Index(fields=["status", "-finished_at"], name="ix_bert_runs_finished"),
+            models.Index(fields=["base_model", "status", "-finished_at"], name="ix_bert_runs_of_base_model"),
+            # All that a list filters, searches or sorts by: counting and sorting reads this and not the wide rows.
+            models.Index(
+                fields=[
+                    *("archived_at", "status", "task_type", "base_model", "dataset", "created_at", "f1", "name", "id"),
+                ],
+                name="ix_bert_runs_listed",
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="ck_bert_runs_status"),
@@ -308,7 +317,10 @@ class EpochMetric(models.Model):
         verbose_name = _("metric")
         verbose_name_plural = _("metrics")
         ordering = ["step", "id"]
-        indexes = [models.Index(fields=["run"], name="ix_bert_metrics_run_id")]
+        indexes = [
+            models.Index(fields=["run"], name="ix_bert_metrics_run_id"),
+            models.Index(fields=["run", "id"], name="ix_bert_metrics_as_they_came"),
+        ]
         constraints = [models.UniqueConstraint(fields=["run", "split", "step"], name="uq_bert_metrics_point")]
 
     def __str__(self) -> str:
@@ -348,7 +360,10 @@ class LogEntry(models.Model):
         verbose_name = _("log line")
         verbose_name_plural = _("log lines")
         ordering = ["id"]
-        indexes = [models.Index(fields=["timestamp"], name="ix_bert_logs_timestamp")]
+        indexes = [
+            models.Index(fields=["timestamp"], name="ix_bert_logs_timestamp"),
+            models.Index(fields=["job", "id"], name="ix_bert_logs_as_they_came"),  # a stream's next lines
+        ]
         constraints = [models.UniqueConstraint(fields=["job", "attempt", "seq"], name="uq_bert_logs_seq")]
 
     def __str__(self) -> str:

@@ -32,9 +32,13 @@ class JobQuerySet(models.QuerySet["Job"]):
 class RunQuerySet(models.QuerySet["Run"]):
     """Runs."""
 
+    def with_job(self) -> "RunQuerySet":
+        """With its job, worker, author and model, in the same query."""
+        return self.select_related("job__worker", "created_by", "model")
+
     def for_display(self) -> "RunQuerySet":
-        """With all that one line about a run needs, in a constant number of queries."""
-        return self.select_related("dataset", "job__worker", "created_by", "model")
+        """With the dataset, too: all that a page tells of a run."""
+        return self.with_job().select_related("dataset")
 
 
 class NotificationQuerySet(models.QuerySet["Notification"]):

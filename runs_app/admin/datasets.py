@@ -4,7 +4,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
-from django.db.models import Count, QuerySet
+from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.translation import gettext_lazy, ngettext
@@ -26,7 +27,9 @@ class DatasetWithRunsAdmin(DatasetAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Dataset]:
         """With the number of runs."""
-        datasets: QuerySet[Dataset] = super().get_queryset(request).annotate(runs_made=Count("runs"))
+        mine = Run.objects.filter(dataset=OuterRef("pk")).order_by().values("dataset")
+        counted = Coalesce(Subquery(mine.annotate(n=Count("pk")).values("n"), output_field=IntegerField()), 0)
+        datasets: QuerySet[Dataset] = super().get_queryset(request).annotate(runs_made=counted)
         return datasets
 
     @admin.display(description=gettext_lazy("runs"), ordering="runs_made")

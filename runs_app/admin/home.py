@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Max, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -123,8 +123,7 @@ def _tiles(moment: Moment, results: list[Run], may: May) -> list[tuple[str, str]
 
 def _best_f1(now: datetime) -> Any:
     recent = Run.objects.filter(status=Status.COMPLETED, finished_at__gte=now - BEST_WITHIN, archived_at=None)
-    measured = recent.filter(metrics__f1__isnull=False).order_by("-metrics__f1")
-    return measured.values_list("metrics__f1", flat=True).first()
+    return recent.aggregate(best=Max("f1"))["best"]
 
 
 def _checklist(moment: Moment, has_results: bool, has_failures: bool, may: May) -> list[Step]:

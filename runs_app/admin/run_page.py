@@ -23,7 +23,7 @@ from runs_app.admin.sentences import (
 from runs_app.admin.words import METRIC_WORDS, option_word, parameter_label, status_badge
 from runs_app.choices import TERMINAL, WAITING, Split, Status
 from runs_app.hyperparameters import HYPERPARAMETERS
-from runs_app.models import BaseModel, Job, Run
+from runs_app.models import Job, Run
 from runs_app.services.telemetry import gaps
 from runs_app.services.waiting import Fleet, waiting_reason
 
@@ -148,7 +148,8 @@ def epoch_rows(run: Run) -> list[dict[str, Any]]:
     """One row per validation, with the latest training loss before it; the best one is marked."""
     rows: list[dict[str, Any]] = []
     train_loss, has_gap = None, False
-    for point in run.epoch_metrics.exclude(split=Split.TEST).order_by("step", "id"):
+    points = run.epoch_metrics.exclude(split=Split.TEST).order_by("step", "id")
+    for point in points.values_list("step", "epoch", "split", "values", named=True):
         if point.split == Split.TRAIN:
             train_loss = point.values.get("loss", train_loss)
             has_gap = train_loss is None
@@ -269,10 +270,9 @@ def model_commands(run: Run) -> dict[str, Any] | None:
     }
 
 
-def inputs(run: Run) -> list[tuple[str, Any]]:
-    """What the run was made from."""
-    entry = BaseModel.objects.filter(model_id=run.base_model).first()
-    name = f"{entry} ({run.base_model})" if entry and str(entry) != run.base_model else run.base_model
+def inputs(run: Any) -> list[tuple[str, Any]]:
+    """What the run was made from. `base_model_label` stands beside it, as the admin's own query has it."""
+    name = f"{run.base_model_label} ({run.base_model})" if run.base_model_label else run.base_model
     return [
         (_("Task"), run.get_task_type_display()),
         (_("Base model"), name),

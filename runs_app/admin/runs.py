@@ -323,7 +323,7 @@ class RunAdmin(ProductAdmin):
         share = run_page.share_done(run.job)
         return bar(share, percent(share))
 
-    @admin.display(description="F1", ordering="metrics__f1")
+    @admin.display(description="F1", ordering="f1")
     def f1(self, run: Run) -> str:
         """On the test part."""
         return figure(run.metrics.get("f1"))

@@ -36,7 +36,7 @@ class TrainedModelAdmin(ShownOnRun, ProductAdmin):
         address = reverse("admin:runs_app_run_change", args=[model.run_id])
         return format_html('<a href="{}">{}</a>', address, shortened(model.run.name))
 
-    @admin.display(description="F1", ordering="run__metrics__f1")
+    @admin.display(description="F1", ordering="run__f1")
     def f1(self, model: TrainedModel) -> str:
         """On the test part."""
         return figure(model.run.metrics.get("f1"))

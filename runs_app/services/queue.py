@@ -156,6 +156,7 @@ def complete_job(*, job_id: int, attempt: int, worker: Worker, result: Result, n
         held = _held(job_id, attempt, worker, now)
         run_values = {
             "metrics": result.metrics,
+            "f1": _figure(result.metrics.get("f1")),
             "best_epoch": result.best_epoch,
             "report": result.report,
             "environment": result.environment,
@@ -172,6 +173,11 @@ def complete_job(*, job_id: int, attempt: int, worker: Worker, result: Result, n
         if "token_lengths" in result.report:
             _keep_token_lengths(job.run, result.report["token_lengths"])
         return job
+
+
+def _figure(told: Any) -> float | None:
+    """None for what is no number: metrics are the worker's word."""
+    return told if isinstance(told, int | float) and not isinstance(told, bool) else None
 
 
 def _keep_token_lengths(run: Run, told: Any) -> None:

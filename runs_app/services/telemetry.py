@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, Value
 
 from runs_app.models import Attempt, EpochMetric, GpuSample, Job, JobEvent, LogEntry
 from runs_app.services.transitions import MAX_ACTOR_CHARS, worker_actor
@@ -134,15 +134,13 @@ def gaps(job: Job, attempts: list[Attempt]) -> dict[int, Gap]:
     told = [attempt for attempt in attempts if attempt.counts]
     if not told:
         return {}
-    lines = _per_attempt(LogEntry.objects.filter(job=job))
-    events = _per_attempt(JobEvent.objects.filter(job=job, seq__isnull=False))
-    # A resumed attempt says the figures of earlier epochs again: the run's are counted, whoever sent them.
-    points = EpochMetric.objects.filter(run=job.run_id).count()
+    lines, events, points = _stored(job)
     found = {
         attempt.number: Gap(
             lines=_short(attempt, "log_lines", lines[attempt.number] + attempt.counts.get("left_out", 0)),
             lines_left_out=attempt.counts.get("left_out", 0),
-            points=_short(attempt, "metric_points", points),
+            # A resumed attempt says the figures of earlier epochs again: the run's are counted, whoever sent them.
+            points=_short(attempt, "metric_points", points.total()),
             events=_short(attempt, "events", events[attempt.number]),
         )
         for attempt in told
@@ -156,18 +154,25 @@ def lacks_telemetry(job: Job, counts: dict[str, int]) -> bool:
     return gap is not None and any((gap.lines, gap.points, gap.events))
 
 
-def _per_attempt(rows: QuerySet[Any]) -> Counter[int]:
-    return Counter(dict(rows.order_by().values_list("attempt").annotate(Count("pk"))))
+def _stored(job: Job) -> list[Counter[int]]:
+    """How many lines, events of the worker and figures are here of each attempt, by its number; in one query."""
+    told = [
+        LogEntry.objects.filter(job=job),
+        JobEvent.objects.filter(job=job, seq__isnull=False),
+        EpochMetric.objects.filter(run=job.run_id),
+    ]
+    first, *others = [
+        rows.order_by().annotate(kind=Value(kind)).values_list("kind", "attempt").annotate(Count("pk"))
+        for kind, rows in enumerate(told)
+    ]
+    counts: list[Counter[int]] = [Counter() for _ in told]
+    for kind, attempt, count in first.union(*others, all=True):
+        counts[kind][attempt] = count
+    return counts
 
 
 def _short(attempt: Attempt, name: str, here: int) -> int:
     return max(0, int(attempt.counts.get(name, 0)) - here)
-
-
-def busy_worker_ids() -> set[int]:
-    """Workers that hold a live job."""
-    live = Attempt.objects.filter(ended_at=None, worker__isnull=False)
-    return {pk for pk in live.values_list("worker_id", flat=True) if pk is not None}
 
 
 def current_jobs() -> dict[int, Job]:

@@ -2,15 +2,16 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
+from django.db.models import Exists, OuterRef
 from django.utils.formats import date_format, number_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from runs_app.choices import Status
-from runs_app.models import BUILTIN_TINY_BERT, BaseModel, Job, Run
+from runs_app.models import BUILTIN_TINY_BERT, Attempt, BaseModel, Job, Run
 from runs_app.services.capability import Lack, lack_of
-from runs_app.services.telemetry import busy_worker_ids
 from workers_app.models import Worker
 
 LOOKED_AT = 200  # pending jobs from the front of the queue that are matched with the idle workers
@@ -30,10 +31,10 @@ class Fleet:
     @classmethod
     def now(cls, now: datetime) -> "Fleet":
         """Look at all of them."""
-        workers = list(Worker.objects.filter(enabled=True).order_by("pk"))
-        busy = busy_worker_ids()
+        live = Attempt.objects.filter(worker=OuterRef("pk"), ended_at=None).order_by()
+        workers: list[Any] = list(Worker.objects.filter(enabled=True).annotate(is_busy=Exists(live)).order_by("pk"))
         online = [worker for worker in workers if worker.is_online(now)]
-        idle = [worker for worker in online if worker.pk not in busy and not worker.draining]
+        idle = [worker for worker in online if not worker.is_busy and not worker.draining]
         catalogue = {model.model_id: model for model in BaseModel.objects.all()}
         fleet = cls(workers, online, idle, frozenset(), catalogue, now)
         return cls(workers, online, idle, fleet._taken_next(), catalogue, now)

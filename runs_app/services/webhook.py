@@ -7,6 +7,7 @@ import ipaddress
 import json
 import socket
 import ssl
+from contextlib import suppress
 from datetime import datetime
 from threading import Timer
 from typing import Any
@@ -15,6 +16,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 TIMEOUT_S = 5.0  # of each step: connecting, sending, a part of the answer
+MOST_ADDRESSES = 3  # tried of one host: each may take TIMEOUT_S
 DEADLINE_S = 15.0  # of the whole: an answer may trickle
 
 
@@ -66,7 +68,7 @@ def _answer(url: str, headers: dict[str, str], body: bytes) -> int:
 
 
 def _opened(host: str, port: int, *, is_tls: bool) -> socket.socket:
-    plain = socket.create_connection((_checked_address(host, port), port), timeout=TIMEOUT_S)
+    plain = _connected(_checked_addresses(host, port), port)
     if not is_tls:
         return plain
     try:
@@ -76,12 +78,22 @@ def _opened(host: str, port: int, *, is_tls: bool) -> socket.socket:
         raise
 
 
-def _checked_address(host: str, port: int) -> str:
-    """The first address of the host. Raises NotDelivered where any of them is not public and that is not allowed."""
-    found = [str(entry[4][0]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+def _connected(addresses: list[str], port: int) -> socket.socket:
+    """To the first of the addresses that takes the connection. Raises what the last one tried raised."""
+    *others, last = addresses[:MOST_ADDRESSES]
+    for address in others:
+        with suppress(OSError):
+            return socket.create_connection((address, port), timeout=TIMEOUT_S)
+    return socket.create_connection((last, port), timeout=TIMEOUT_S)
+
+
+def _checked_addresses(host: str, port: int) -> list[str]:
+    """The host's, in the system's order. Raises NotDelivered where one is not public and that is not allowed."""
+    entries = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    found = list(dict.fromkeys(str(entry[4][0]) for entry in entries))
     if not settings.WEBHOOK_ALLOW_PRIVATE and not all(_is_public(address) for address in found):
         raise NotDelivered("the address is private (WEBHOOK_ALLOW_PRIVATE=1 allows it)")
-    return found[0]
+    return found
 
 
 def _is_public(address: str) -> bool:

@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from runs_app.admin.run_actions import BY_NAME
-from runs_app.choices import FailureReason, Status
+from runs_app.choices import FailureReason, ReleaseReason, Status
 from runs_app.models import BUILTIN_TINY_BERT, BaseModel, EpochMetric, Run
 from runs_app.services import queue, runs, telemetry
 from tests.admin_client import messages_of, query_count, signed_in, text_of
@@ -299,7 +299,41 @@ def test_the_page_of_a_long_run_takes_few_queries() -> None:
         EpochMetric(run=job.run, attempt=1, epoch=n, step=n, split="validation", values={"f1": n / 100})
         for n in range(1, 60)
     )
-    assert query_count(client, page_of(job.run)) == few <= 25
+    assert query_count(client, page_of(job.run)) == few <= 15
+
+
+@pytest.mark.parametrize("state", ["pending", "running", "failed", "completed"])
+def test_the_page_of_a_run_with_a_history_takes_at_most_fifteen_queries(state: str) -> None:
+    run = run_with_a_history(state)
+    client = signed_in("runs_app.view_run", "runs_app.add_run", "runs_app.change_run")
+    assert "a line of the log" in text_of(client.get(page_of(run)))
+    assert query_count(client, page_of(run)) <= 15
+
+
+def run_with_a_history(state: str) -> Run:
+    """Given back once, with a figure, a line and a sample of the GPU, and with counts that say that more was sent."""
+    now, job = timezone.now(), make_running_job()
+    tell_something(job)
+    held = {"job_id": job.pk, "worker": job.worker, "now": now}
+    sent = {"log_lines": 9, "metric_points": 9, "events": 9}
+    queue.release_job(**held, attempt=1, reason=ReleaseReason.SHUTDOWN, counts=sent)
+    make_worker(last_seen_at=now)
+    if state == "pending":
+        return job.run
+    again = claim(job.worker)
+    assert again is not None
+    if state == "failed":
+        return queue.fail_job(**held, attempt=again.attempt, reason=FailureReason.NAN_LOSS, message="").run
+    return complete(again) if state == "completed" else again.run
+
+
+def tell_something(job: Any) -> None:
+    now = timezone.now()
+    line = {"seq": 1, "timestamp": now, "level": "INFO", "message": "a line of the log"}
+    telemetry.record_logs(attempt=job.attempts.get(), lines=[line])
+    telemetry.record_gpu_use(job=job, gpu_utilization=90.0, gpu_memory_bytes=2**30, now=now)
+    point = {"epoch": 1.0, "step": 10, "split": "validation", "values": {"f1": 0.5, "loss": 0.4}}
+    telemetry.record_metrics(job=job, points=[point])
 
 
 # What may be asked

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 import json
+import socket
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -261,6 +262,38 @@ def test_a_redirect_is_not_followed(receiver: Receiver) -> None:
 
 def test_a_private_address_is_asked_only_by_setting(receiver: Receiver, settings: LazySettings) -> None:
     settings.WEBHOOK_ALLOW_PRIVATE = False
+    complete(make_running_job())
+    assert deliver() == 0
+    assert receiver.requests == []
+    assert "private" in Notification.objects.get().error
+
+
+def has_addresses(receiver: Receiver, settings: LazySettings, monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
+    """The receiver has a name, which has these addresses."""
+    look_up = socket.getaddrinfo
+
+    def answer(host: str, *args: Any, **options: Any) -> Any:
+        asked = addresses if host == "hook.example" else [host]
+        return [entry for address in asked for entry in look_up(address, *args, **options)]
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    settings.WEBHOOK_URL = f"http://hook.example:{receiver.server.server_port}/"
+
+
+def test_the_next_address_is_tried_where_nobody_answers(
+    receiver: Receiver, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    has_addresses(receiver, settings, monkeypatch, "127.0.0.2", "127.0.0.1")
+    complete(make_running_job())
+    assert deliver() == 1
+    assert len(receiver.requests) == 1
+
+
+def test_one_private_address_among_others_keeps_it_from_all_of_them(
+    receiver: Receiver, settings: LazySettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.WEBHOOK_ALLOW_PRIVATE = False
+    has_addresses(receiver, settings, monkeypatch, "8.8.8.8", "127.0.0.1")
     complete(make_running_job())
     assert deliver() == 0
     assert receiver.requests == []
