@@ -240,10 +240,10 @@ def test_the_matrix_shows_counts_or_shares(page: Page, visit: Visit, job: Job) -
     assert cell.inner_text() == "75 %"
 
 
-def test_nothing_is_wider_than_a_phone(page: Page, visit: Visit, job: Job) -> None:
-    finish(job)
+def test_nothing_is_wider_than_a_phone(page: Page, visit: Visit) -> None:
     page.set_viewport_size(PHONE)
-    visit(page_of(job))
+    visit(page_of(job_in("completed")))
+    expect(page.locator('[data-chart="gpu"] canvas')).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
@@ -262,11 +262,7 @@ def job_in(state: str) -> Job:
     if state == "waiting":
         return make_run().job
     job = make_running_job()
-    telemetry.record_metrics(job=job, points=epoch(1, 0.9, 0.8, 0.5))
-    samples = ({"at": AT + timedelta(seconds=30 * n), "utilization": 80.0, "memory_bytes": 2**33} for n in range(5))
-    GpuSample.objects.bulk_create(GpuSample(job=job, **sample) for sample in samples)
-    lines = [line(1, "começou"), line(2, "pouca memória", "WARNING"), line(3, "parou", "ERROR")]
-    telemetry.record_logs(attempt=job.attempts.get(), lines=lines)
+    report(job)
     held = {"job_id": job.pk, "attempt": 1, "worker": job.worker, "now": timezone.now()}
     if state == "completed":
         finish(job)
@@ -274,3 +270,12 @@ def job_in(state: str) -> Job:
         reason = FailureReason.OUT_OF_MEMORY
         queue.fail_job(**held, reason=reason, message="CUDA", traceback="Traceback", retryable=False)
     return job
+
+
+def report(job: Job) -> None:
+    """A little of all that a worker tells while it trains."""
+    telemetry.record_metrics(job=job, points=epoch(1, 0.9, 0.8, 0.5))
+    samples = ({"at": AT + timedelta(seconds=30 * n), "utilization": 80.0, "memory_bytes": 2**33} for n in range(5))
+    GpuSample.objects.bulk_create(GpuSample(job=job, **sample) for sample in samples)
+    lines = [line(1, "começou"), line(2, "pouca memória", "WARNING"), line(3, "parou", "ERROR")]
+    telemetry.record_logs(attempt=job.attempts.get(), lines=lines)
