@@ -47,7 +47,7 @@ class WorkerWithRunsAdmin(WorkerAdmin):
         """See WorkerChangeList."""
         return WorkerChangeList
 
-    def get_list_display(self, request: HttpRequest) -> list[str]:
+    def get_list_display(self, request: HttpRequest) -> Any:
         """Runs are named to those who may see them."""
         hidden = [] if request.user.has_perm("runs_app.view_run") else ["current_run"]
         return [name for name in self.list_display if name not in hidden]
