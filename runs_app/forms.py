@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.utils.formats import number_format
 from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -61,7 +62,7 @@ class DatasetField(forms.ModelChoiceField):
 
     def label_from_instance(self, dataset: Any) -> str:
         """Name, size, task."""
-        rows = _("%(rows)d examples") % {"rows": dataset.num_rows}
+        rows = _("%(rows)s examples") % {"rows": number_format(dataset.num_rows, force_grouping=True)}
         return f"{dataset.name} · {rows} · {dataset.get_task_type_display()}"
 
 

@@ -19,14 +19,14 @@ START_S = 60
 
 
 @contextmanager
-def running_server(folder: Path, **environment: str) -> Iterator[str]:
+def running_server(folder: Path, application: str = "config.asgi:application", **environment: str) -> Iterator[str]:
     """The address of a server that works on the tests' own database and files.
 
     It may serve many tests of `django_db(transaction=True)`; a fixture around it must ask for `django_db_setup`.
     """
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "uvicorn", "config.asgi:application", "--port", str(port), "--lifespan", "off"]
+    command = [sys.executable, "-m", "uvicorn", application, "--port", str(port), "--lifespan", "off"]
     shared = {
         "DJANGO_SETTINGS_MODULE": "config.settings",
         "SECRET_KEY": "only-for-tests",

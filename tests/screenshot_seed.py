@@ -1,17 +1,18 @@
 """Realistic rows for the pictures: runs in every state, long names, figures, a log, a failed and a waiting run."""
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 from django.contrib.auth.models import User
+from django.db.models import F
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from runs_app.choices import FailureReason, Status
-from runs_app.models import BaseModel, GpuSample, Run
+from runs_app.models import BaseModel, GpuSample, Job, LogEntry, Run, TrainedModel
 from runs_app.services import queue, runs, telemetry
 from tests.factories import make_dataset, make_run, make_worker
 from workers_app import services as workers
@@ -81,6 +82,22 @@ def _spread_over_days() -> None:
             started_at=then - took if run.started_at else None,
             finished_at=then,
         )
+        _move_to(run, then, took)
+    for waited, job in enumerate(Job.objects.filter(status=Status.PENDING).order_by("-pk"), start=1):
+        Job.objects.filter(pk=job.pk).update(queued_at=timezone.now() - timedelta(minutes=4 * waited))
+
+
+def _move_to(run: Run, then: datetime, took: timedelta) -> None:
+    """What hangs on a run that ended `then`."""
+    back = timezone.now() - then
+    run.job.attempts.update(started_at=then - took, ended_at=then)
+    TrainedModel.objects.filter(run=run).update(created_at=then)
+    for moments in (run.job.events.order_by().all(), run.job.gpu_samples.order_by().all()):
+        moments.update(at=F("at") - back)
+    run.job.events.filter(from_status="").update(at=then - took - timedelta(minutes=2))
+    run.job.events.filter(to_status=Status.RUNNING).update(at=then - took)
+    run.job.gpu_samples.filter(at__lt=then - took).delete()
+    LogEntry.objects.filter(job=run.job).update(timestamp=F("timestamp") - back)
 
 
 def _pages(datasets: Any, done: Run, failed: Run, running: Run, waiting: Run, machines: list[Worker]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""`make screenshots`: every admin page as a picture, in light, dark and 400 px, by a real Chromium.
+"""`make screenshots`: every admin page as a picture, light and dark, wide and at 400 px, by a real Chromium.
 
 A server of its own on a scratch database with realistic rows; Chromium is driven over a pipe (its DevTools protocol),
 so that a full page, a cookie and a colour scheme need no further package. Pictures go to var/screenshots or argv[1].
@@ -25,7 +25,7 @@ from tests.chromium import FLAGS, MISSING, find_chromium  # noqa: E402
 
 HEADLESS = [*FLAGS, "--headless", "--remote-debugging-pipe"]
 UNPICTURED = ["/bert-training/api/docs", "/bert-training/api/runs"]  # opened for what they say on the console
-LOOKS = {"light": (1360, "light"), "dark": (1360, "dark"), "phone": (400, "light")}
+LOOKS = {"light": (1360, "light"), "dark": (1360, "dark"), "phone": (400, "light"), "phone-dark": (400, "dark")}
 SETTLE_S = 0.6  # for scripts that a page runs after it was loaded
 
 
@@ -98,8 +98,11 @@ class Browser:
         self.call("Emulation.setEmulatedMedia", features=features)
         self._size(width, 800)
         time.sleep(SETTLE_S)  # Django's colours fade into each other
-        height = self.call("Runtime.evaluate", expression="document.documentElement.scrollHeight")["result"]["value"]
-        self._size(width, min(int(height), 6000))
+        page = "(({scrollWidth, scrollHeight}) => [scrollWidth, scrollHeight])(document.documentElement)"
+        found = self.call("Runtime.evaluate", expression=page, returnByValue=True)["result"]["value"]
+        if found[0] > width:
+            self._complain(f"{found[0]} px wide in a window of {width}")
+        self._size(width, min(int(found[1]), 6000))
         shot = self.call("Page.captureScreenshot", format="png")
         path.write_bytes(base64.b64decode(shot["data"]))
 
@@ -137,7 +140,7 @@ class Browser:
 
 
 def main() -> None:
-    """Seed, serve, photograph. Exits with 1 when a page complained on its console."""
+    """Seed, serve, photograph. Exits with 1 when a page complained on its console or is wider than its window."""
     target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "var" / "screenshots"
     program = find_chromium()
     if program is None:
@@ -152,7 +155,7 @@ def main() -> None:
             finally:
                 browser.close()
             if browser.complaints:
-                raise SystemExit("\n".join(["Complaints on the console:", *browser.complaints]))
+                raise SystemExit("\n".join(["Complaints:", *browser.complaints]))
 
 
 def prepare(scratch: Path) -> None:

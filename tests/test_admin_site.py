@@ -144,6 +144,17 @@ def test_a_cell_of_a_list_names_its_column_for_a_phone(rows: None) -> None:
     assert '<td class="action-checkbox">' in html
 
 
+def test_yes_and_no_are_no_empty_cells() -> None:
+    (cell,) = labelled(['<td><img src="icon-no.svg" alt="False"></td>'], [{"text": "Ativo"}])
+    assert "data-nothing" not in cell
+
+
+def test_a_list_counts_its_rows_once_and_offers_all_only_after_a_search(rows: None) -> None:
+    url = reverse("admin:runs_app_run_changelist")
+    assert "Mostrar tudo" not in text_of(signed_in().get(url))
+    assert "Mostrar tudo" in text_of(signed_in().get(url, {"q": "x"}))
+
+
 def test_the_column_s_name_is_escaped() -> None:
     (cell,) = labelled(['<td class="x">1</td>'], [{"text": '"<b>&'}])
     assert cell == '<td data-label="&quot;&amp;" class="x">1</td>'
@@ -179,6 +190,12 @@ def test_a_group_is_given_permissions_by_ticking_boxes() -> None:
     permission = Permission.objects.get(codename="view_run")
     signed_in().post(reverse("admin:auth_group_add"), {"name": "Leitores", "permissions": [permission.pk]})
     assert list(Group.objects.get(name="Leitores").permissions.all()) == [permission]
+
+
+def test_permissions_are_said_in_the_reader_s_language() -> None:
+    words = text_of(signed_in().get(reverse("admin:auth_group_add")))
+    assert "Treinamento: ver" in words
+    assert "Can view" not in words
 
 
 @pytest.mark.parametrize("model", LISTS)

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
-from django.contrib.auth.models import Group, User
+from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
 from django.forms import CheckboxSelectMultiple
@@ -15,6 +15,7 @@ from django.template.defaultfilters import filesizeformat
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
@@ -338,7 +339,16 @@ class WithCheckboxes(ProductAdmin):
         if db_field.many_to_many and field is not None:
             field.widget = CheckboxSelectMultiple(choices=field.choices)
             field.help_text = ""
+        if db_field.related_model is Permission and field is not None:
+            field.label_from_instance = permission_words
         return field
+
+
+def permission_words(permission: Permission) -> str:
+    """ "Run: may view"; Django keeps a permission's name in English."""
+    words = {"add": _("may add"), "change": _("may change"), "delete": _("may delete"), "view": _("may view")}
+    action = permission.codename.partition("_")[0]
+    return f"{capfirst(permission.content_type.name)}: {words.get(action, permission.name)}"
 
 
 @admin.register(User)

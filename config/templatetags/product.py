@@ -28,6 +28,6 @@ def labelled(cells: Iterable[str], headers: Iterable[dict[str, Any]]) -> list[Sa
 
 def _labelled(cell: str, label: str) -> SafeString:
     attributes = format_html(' data-label="{}"', capfirst(label)) if label else ""
-    if strip_tags(cell).strip() in ("", NOTHING, "-") and label:
+    if strip_tags(cell).strip() in ("", NOTHING, "-") and "<img" not in cell and label:  # yes and no are pictures
         attributes += " data-nothing"
     return SafeString(f"{cell[:3]}{attributes}{cell[3:]}")  # Django's own <td ...> or <th ...>, escaped already

@@ -11,7 +11,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext_lazy as _
 
 from config.admin import ProductAdmin
-from config.display import NOTHING
+from config.display import NOTHING, badge
 from runs_app.models import BUILTIN_TINY_BERT, BaseModel, Run
 
 
@@ -19,7 +19,7 @@ from runs_app.models import BUILTIN_TINY_BERT, BaseModel, Run
 class BaseModelAdmin(ProductAdmin):
     """Editable; the built-in model stays."""
 
-    list_display = ["__str__", "model_id", "use", "parameters", "download", "recommended", "enabled", "runs_made"]
+    list_display = ["__str__", "model_id", "use", "parameters", "download", "is_recommended", "enabled", "runs_made"]
     list_filter = ["enabled"]
     search_fields = ["model_id", "label", "use"]
     add_label = _("Add base model")
@@ -54,6 +54,11 @@ class BaseModelAdmin(ProductAdmin):
     def download(self, model: BaseModel) -> str:
         """What a worker fetches once."""
         return filesizeformat(model.size_bytes) if model.size_bytes else NOTHING
+
+    @admin.display(description=_("recommended"), ordering="recommended")
+    def is_recommended(self, model: BaseModel) -> str:
+        """Not a red cross for all others: nothing is wrong with them."""
+        return badge("completed", _("recommended")) if model.recommended else NOTHING
 
     @admin.display(description=_("runs"), ordering="run_count")
     def runs_made(self, model: Any) -> str:

@@ -1,29 +1,41 @@
 """The curves of a run's page, thinned to what a chart can show."""
 
+import math
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from itertools import pairwise
 from operator import itemgetter
+from statistics import fmean
 from typing import Any
 
-from django.db.models import Avg, Max
+from django.db.models import Avg, Count, Max, Q
 from django.template.defaultfilters import filesizeformat
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
+from config.display import NOTHING
 from runs_app.admin.words import METRIC_WORDS
-from runs_app.choices import Split
+from runs_app.choices import Split, Status
 from runs_app.models import Job, Run
 
 MOST_POINTS = 2000  # of one series: more than a chart has columns of pixels
 GIB = 2**30
 
+TABLE_ROWS = 12
+IDLE_PERCENT = 30.0  # a GPU that trains is busy nearly all the time; one busy moment is enough to say nothing
+IDLE_AFTER = timedelta(minutes=5)
+IDLE_SAMPLES = 5  # fewer say nothing yet
+
 Point = tuple[float, float | None]  # where, and how much; None where it was no number
+Sample = tuple[datetime, float | None, int | None]  # when, use in %, bytes of memory
 
 
 def curves(run: Run) -> dict[str, Any]:
     """Each series as [[x, …], [y, …]], at most MOST_POINTS long; x in epochs, for the GPU in seconds since 1970.
 
     `train` and `validation` are losses, `judged` is the metric that chooses the best epoch (F1 where that is the loss).
-    Memory is in GiB. Null is a value that was not finite: a gap.
+    Memory is in GiB. Null is a value that was not finite: a gap. `gpu_table` tells the same of the GPU in words.
     """
     rows = run.epoch_metrics.exclude(split=Split.TEST).order_by("step", "id").values_list("epoch", "split", "values")
     train, validation, judged = [], [], []
@@ -33,8 +45,9 @@ def curves(run: Run) -> dict[str, Any]:
         else:
             validation.append(_point(epoch, values, "loss"))
             judged.append(_point(epoch, values, judged_name(run)))
-    found = {"train": train, "validation": validation, "judged": judged, **_gpu(run.job)}
-    return {name: _columns(thinned(points)) for name, points in found.items()}
+    samples = list(run.job.gpu_samples.values_list("at", "utilization", "memory_bytes"))
+    found = {"train": train, "validation": validation, "judged": judged, **_gpu(samples)}
+    return {**{name: _columns(thinned(points)) for name, points in found.items()}, "gpu_table": gpu_table(samples)}
 
 
 def judged_name(run: Run) -> str:
@@ -47,14 +60,29 @@ def _point(x: float, values: dict[str, Any], name: str) -> Point:
     return x, value if isinstance(value, int | float) else None
 
 
-def _gpu(job: Job) -> dict[str, list[Point]]:
-    samples = job.gpu_samples.values_list("at", "utilization", "memory_bytes")
+def _gpu(samples: list[Sample]) -> dict[str, list[Point]]:
     use: list[Point] = []
     memory: list[Point] = []
     for at, utilization, memory_bytes in samples:
         use.append((at.timestamp(), utilization))
         memory.append((at.timestamp(), None if memory_bytes is None else round(memory_bytes / GIB, 3)))
     return {"gpu_use": use, "gpu_memory": memory}
+
+
+def gpu_table(samples: list[Sample]) -> list[list[str]]:
+    """Since when, mean use, most memory: at most TABLE_ROWS stretches of equal count."""
+    length = max(math.ceil(len(samples) / TABLE_ROWS), 1)
+    return [_table_row(samples[first : first + length]) for first in range(0, len(samples), length)]
+
+
+def _table_row(stretch: list[Sample]) -> list[str]:
+    uses = [use for _at, use, _memory in stretch if use is not None]
+    memory = max((memory for _at, _use, memory in stretch if memory is not None), default=None)
+    return [
+        date_format(localtime(stretch[0][0]), "SHORT_DATETIME_FORMAT"),
+        f"{fmean(uses):.0f} %" if uses else NOTHING,
+        filesizeformat(memory) if memory is not None else NOTHING,
+    ]
 
 
 def _columns(points: list[Point]) -> list[list[float | None]]:
@@ -104,9 +132,33 @@ def curves_summary(run: Run, rows: list[dict[str, Any]]) -> str:
     return sentence
 
 
-def gpu_summary(job: Job) -> str:
+def gpu_use(job: Job, now: datetime) -> dict[str, str]:
+    """What the page says of the GPU: `gpu_summary` and `gpu_hint`, from one query."""
+    lately = Q(at__gte=now - IDLE_AFTER, utilization__isnull=False)
+    seen = job.gpu_samples.aggregate(
+        mean=Avg("utilization"),
+        peak=Max("utilization"),
+        memory=Max("memory_bytes"),
+        lately=Max("utilization", filter=lately),
+        count=Count("pk", filter=lately),
+    )
+    return {"gpu_summary": _gpu_summary(seen), "gpu_hint": _gpu_hint(job, seen)}
+
+
+def _gpu_hint(job: Job, seen: dict[str, Any]) -> str:
+    """What to look at when the GPU has had little to do for minutes of training; empty otherwise."""
+    is_training = job.status == Status.RUNNING and job.phase == "training"
+    if not is_training or seen["count"] < IDLE_SAMPLES or seen["lately"] >= IDLE_PERCENT:
+        return ""
+    return _(
+        "The GPU was in use %(percent)s %% at most in the last 5 minutes. On the worker, look whether PyTorch was "
+        "installed without CUDA (“python -m worker_client doctor” tells), whether another program keeps the processor "
+        "or the disk busy, or whether a larger batch would fit."
+    ) % {"percent": f"{seen['lately']:.0f}"}
+
+
+def _gpu_summary(seen: dict[str, Any]) -> str:
     """Use and memory over the run in a sentence; empty where the worker reported none."""
-    seen = job.gpu_samples.aggregate(mean=Avg("utilization"), peak=Max("utilization"), memory=Max("memory_bytes"))
     sentences = []
     if seen["mean"] is not None:
         facts = {"mean": f"{seen['mean']:.0f}", "peak": f"{seen['peak']:.0f}"}

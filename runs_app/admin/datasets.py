@@ -8,6 +8,7 @@ from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy, ngettext
 
 from config.display import figure, shortened
@@ -70,7 +71,7 @@ def _of_runs(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
 def _line(run: Run) -> dict[str, Any]:
     return {
         "url": reverse("admin:runs_app_run_change", args=[run.pk]),
-        "name": shortened(run.name),
+        "name": format_html("#{} {}", str(run.pk), shortened(run.name)),
         "badge": status_badge(run.status),
         "f1": figure(run.metrics.get("f1")),
         "base_model": run.base_model,

@@ -9,7 +9,8 @@ WIDTH, HEIGHT = 720, 300
 LEFT, RIGHT, TOP, BOTTOM = 56, 12, 12, 34
 TICKS = 5
 LARGEST = 1e9
-SMALLEST_SPAN = 1e-6  # of an axis: beneath it everything stands on one line
+SMALLEST_SPAN = 0.02  # of an axis, as a share of its largest value: a flat line is no mountain of rounding errors
+INSET = 10  # between the axis and the first point, whose marker would hide a label
 # One for each run: the outline within a box of 10 by 10 around the point. The second five are hollow.
 SHAPES = (
     "M-4 0a4 4 0 1 0 8 0a4 4 0 1 0-8 0z",  # circle
@@ -75,7 +76,7 @@ def chart_of(title: str, names: list[str], series: list[Points]) -> Chart | None
     if not everything:
         return None
     epochs = sorted({x for x, _y in everything})
-    x = Scale(epochs, LEFT, WIDTH - RIGHT)
+    x = Scale(epochs, LEFT + INSET, WIDTH - RIGHT)
     y_values = _round_ticks(min(y for _x, y in everything), max(y for _x, y in everything))
     y = Scale(y_values, HEIGHT - BOTTOM, TOP)
     return Chart(
@@ -113,7 +114,9 @@ def _some(epochs: list[float]) -> list[float]:
 
 def _round_ticks(low: float, high: float) -> list[float]:
     """Round values that enclose both: steps of 1, 2 or 5 times a power of ten."""
-    span = max(high - low, abs(high) * SMALLEST_SPAN, SMALLEST_SPAN)
+    span = max(high - low, max(abs(low), abs(high)) * SMALLEST_SPAN) or 1.0
+    if span > high - low:  # a figure that is never negative has no axis below 0
+        low, high = max((low + high - span) / 2, min(low, 0.0)), (low + high + span) / 2
     power = 10.0 ** math.floor(math.log10(span / TICKS))
     step = next(power * factor for factor in (1, 2, 5, 10) if span / (power * factor) <= TICKS)
     first, last = math.floor(low / step), math.ceil(high / step)

@@ -78,7 +78,7 @@ def estimates(run: Run) -> list[tuple[str, str]]:
     time, memory = time_needed(run), memory_needed(run)
     if time is not None:
         sentence = _("about %(time)s for all epochs, less if it stops early") % {"time": duration(time.value)}
-        told.append((_("Time"), f"{sentence} ({_basis(time.runs)})"))
+        told.append((_("Duration"), f"{sentence} ({_basis(time.runs)})"))
     if memory is not None:
         sentence = _("about %(size)s at most") % {"size": filesizeformat(memory.value)}
         told.append((_("GPU memory"), f"{sentence} ({_basis(memory.runs)})"))

@@ -9,7 +9,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from config.display import NOTHING, duration, figure, parameter, percent
-from runs_app.admin.curves import curves_summary, gpu_summary, judged_name
+from runs_app.admin.curves import curves_summary, gpu_use, judged_name
 from runs_app.admin.run_log import LEVELS, end_of_log, last_lines
 from runs_app.admin.sentences import (
     actor_name,
@@ -46,7 +46,7 @@ def live_context(run: Run, now: datetime) -> dict[str, Any]:
         "epochs": epochs,
         "best_epoch": next((f"{row['number']:g}" for row in epochs if row.get("is_best")), ""),
         "curves_summary": curves_summary(run, epochs),
-        "gpu_summary": gpu_summary(run.job),
+        **gpu_use(run.job, now),
         "events": [(event.at, event_sentence(event), event_mood(event)) for event in run.job.events.all()],
         "attempts": attempts(run.job),
         **result(run),

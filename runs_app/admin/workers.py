@@ -47,6 +47,11 @@ class WorkerWithRunsAdmin(WorkerAdmin):
         """See WorkerChangeList."""
         return WorkerChangeList
 
+    def get_list_display(self, request: HttpRequest) -> Any:
+        """Runs are named to those who may see them."""
+        hidden = [] if request.user.has_perm("runs_app.view_run") else ["current_run"]
+        return [name for name in self.list_display if name not in hidden]
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Only one that never did anything; the others are disabled, so that the history keeps its names."""
         unused = obj is not None and not obj.attempts.exists()
@@ -57,7 +62,8 @@ class WorkerWithRunsAdmin(WorkerAdmin):
     ) -> HttpResponse:
         """The machine, what it is doing, what it did."""
         worker = self.get_object(request, object_id)
-        facts = worker_page(worker) if worker is not None else {}
+        sees_runs = request.user.has_perm("runs_app.view_run")
+        facts = worker_page(worker, sees_runs=sees_runs) if worker is not None else {}
         return super().change_view(request, object_id, form_url, {**facts, **(extra_context or {})})
 
     @admin.display(description=gettext_lazy("state"))
@@ -82,8 +88,8 @@ class WorkerWithRunsAdmin(WorkerAdmin):
 
     @admin.display(description=gettext_lazy("GPU now"), ordering="gpu_utilization")
     def gpu_now(self, worker: Worker) -> str:
-        """Use and memory of the last heartbeat."""
-        return gpu_load(worker)
+        """Use and memory of the last heartbeat; what a worker did before it was lost is not now."""
+        return gpu_load(worker) if worker.is_online(timezone.now()) else NOTHING
 
     @admin.display(description=gettext_lazy("versions"))
     def versions_shown(self, worker: Worker) -> str:
@@ -145,15 +151,16 @@ def outcome_badge(attempt: Attempt) -> str:
     return badge(kind, AttemptOutcome(attempt.outcome).label if attempt.outcome else NOTHING)
 
 
-def worker_page(worker: Worker) -> dict[str, Any]:
-    """What the page shows beside the form."""
+def worker_page(worker: Worker, *, sees_runs: bool) -> dict[str, Any]:
+    """What the page shows beside the form; what it did is told to those who may see runs."""
     job = telemetry.current_jobs().get(worker.pk)
+    shown = job if sees_runs else None
     now = timezone.now()
     machine = [
         (_("Host name"), worker.hostname),
         (_("System"), worker.hardware.get("platform")),
         ("GPU", gpu_words(worker)),
-        (_("GPU now"), gpu_load(worker)),
+        (_("GPU now"), gpu_load(worker) if worker.is_online(now) else NOTHING),
         ("CUDA", worker.hardware.get("cuda")),
         *((name, worker.versions.get(name)) for name in ("python", "torch", "transformers")),
         (_("Worker version"), worker.versions.get("client_version")),
@@ -166,8 +173,8 @@ def worker_page(worker: Worker) -> dict[str, Any]:
         "show_save_and_continue": False,
         "state": state_badge(worker, job, now),
         "seen": ago(worker.last_seen_at, now),
-        "current_run": run_link(job) if job else None,
+        "current_run": run_link(shown) if shown else None,
         "machine": [(name, value) for name, value in machine if value and value != NOTHING],
-        "progress": progress_sentence(job, job.run.epochs, now) if job else "",
-        "history": [_past(attempt, now) for attempt in attempts[:HISTORY]],
+        "progress": progress_sentence(shown, shown.run.epochs, now) if shown else "",
+        "history": [_past(attempt, now) for attempt in attempts[:HISTORY]] if sees_runs else [],
     }

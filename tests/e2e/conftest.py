@@ -14,6 +14,7 @@ from typing import Literal
 
 import pytest
 from django.apps import apps
+from django.conf import LazySettings
 from django.contrib.auth.models import User
 from django.test import Client
 from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright, ViewportSize, expect, sync_playwright
@@ -24,6 +25,7 @@ from tests.live_server import running_server
 
 AXE = Path(__file__).with_name("axe-core-4.14.1") / "axe.min.js"
 WIDE, PHONE = ViewportSize(width=1360, height=900), ViewportSize(width=400, height=800)
+PASSWORD = "not-a-secret"  # of every person of `make_user`
 PATIENCE_MS = 60_000  # two busy cores; a test depends on what comes, not on how soon
 CHECK = """async () => {
     const found = await axe.run({ runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"] });
@@ -38,7 +40,7 @@ Barriers = Callable[[Literal["light", "dark"], ViewportSize], list[str]]
 def server(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server on the tests' own database; a test of it is `django_db(transaction=True)`."""
     plain_http = {"SESSION_COOKIE_SECURE": "0", "CSRF_COOKIE_SECURE": "0"}
-    with running_server(tmp_path_factory.mktemp("server"), **plain_http) as url:
+    with running_server(tmp_path_factory.mktemp("server"), "tests.e2e.server_app:application", **plain_http) as url:
         yield url
 
 
@@ -96,6 +98,13 @@ def catalogue(transactional_db: None) -> None:
 @pytest.fixture
 def person() -> User:
     """Who is signed in: somebody who may do everything."""
+    return make_user(username="ana", is_superuser=True)
+
+
+@pytest.fixture
+def ana(settings: LazySettings) -> User:
+    """Somebody whose password the server can check: its process does not know the suite's quick hashing."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
     return make_user(username="ana", is_superuser=True)
 
 

@@ -13,39 +13,21 @@ from pathlib import Path
 
 import openpyxl
 import pytest
-from django.conf import LazySettings
 from django.contrib.auth.models import User
 from playwright.sync_api import Locator, Page, expect
 
 from demo.children import Child
-from runs_app.models import BUILTIN_TINY_BERT, Run
+from tests.e2e.conftest import PASSWORD
 from tests.end_to_end.site import PACES, ROOT, SAMPLES
-from tests.factories import make_dataset, make_user
-from tests.live_server import running_server
 from tests.sheet_factories import write_sheet
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow, pytest.mark.usefixtures("catalogue")]
 
 TRAINED_MS = 300_000
 ROWS = 150
-PASSWORD = "not-a-secret"  # of every person of `make_user`
 LABELS = ("H:Ativo", "H:Arquivado")
 
 StartWorker = Callable[[str], Child]
-
-
-@pytest.fixture
-def server(transactional_db: None, tmp_path: Path) -> Iterator[str]:
-    """One per test: it remembers the numbers of content types, which change when the tables are emptied."""
-    with running_server(tmp_path, SESSION_COOKIE_SECURE="0", CSRF_COOKIE_SECURE="0") as url:
-        yield url
-
-
-@pytest.fixture
-def ana(settings: LazySettings) -> User:
-    """Somebody whose password the server can check: its process does not know the suite's quick hashing."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.PBKDF2PasswordHasher"]
-    return make_user(username="ana", is_superuser=True)
 
 
 @pytest.fixture
@@ -220,47 +202,3 @@ def test_a_person_who_knows_nothing_gets_a_trained_model(
     reproduce(page)
     watch_until_completed(page)
     compare(page)
-
-
-# By keyboard
-
-
-def tab_to(page: Page, target: Locator) -> None:
-    """From where the focus is; whoever sees no mouse pointer sees where that is."""
-    for _press in range(80):
-        if target.evaluate("(element) => element === document.activeElement"):
-            break
-        page.keyboard.press("Tab")
-    expect(target).to_be_focused()
-    assert target.evaluate("(element) => element.matches(':focus-visible')")
-
-
-def choose(page: Page, target: Locator, text: str) -> None:
-    """In a list, by the beginning of its words."""
-    tab_to(page, target)
-    page.keyboard.type(text)
-
-
-def test_the_keyboard_alone_queues_a_run(page: Page, ana: User) -> None:
-    dataset = make_dataset(name="Andamentos")
-    page.goto("/admin/")
-    tab_to(page, page.get_by_label("Usuário"))
-    page.keyboard.type("ana")
-    tab_to(page, page.get_by_label("Senha"))
-    page.keyboard.type(PASSWORD)
-    page.keyboard.press("Enter")
-    link = page.get_by_role("link", name="Novo treinamento")
-    expect(link).to_be_visible()
-    tab_to(page, link)
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("heading", name="Novo treinamento")).to_be_visible()
-    choose(page, page.get_by_label("Conjunto de dados"), dataset.name)
-    choose(page, page.get_by_label("Modelo base"), "tiny")
-    tab_to(page, page.get_by_role("radio", name="Recomendada"))
-    page.keyboard.press("ArrowUp")
-    expect(page.get_by_role("radio", name="Rápida")).to_be_checked()
-    tab_to(page, page.get_by_role("button", name="Colocar na fila"))
-    page.keyboard.press("Enter")
-    expect(page.get_by_text("está na fila. Predefinição: Rápida.")).to_be_visible()
-    run = Run.objects.get()
-    assert (run.dataset, run.base_model, run.epochs) == (dataset, BUILTIN_TINY_BERT, 3)

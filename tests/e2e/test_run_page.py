@@ -1,5 +1,6 @@
 """The page of a run, watched in a browser while a worker reports."""
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -99,6 +100,7 @@ def test_what_a_worker_tells_appears_without_a_reload(page: Page, visit: Visit, 
 
     tell("jobs/{job}/progress", epoch=0.4, step=25, total_steps=100, phase="training", eta_seconds=90)
     expect(page.locator("#progress .sentence")).to_contain_text("passo 25 de 100", timeout=SOON_MS)
+    expect(page).to_have_title(re.compile("^25 % · "))
     tell("logs/batch", lines=[line(1, "primeira linha")])
     expect(page.locator("#log .line").last).to_contain_text("primeira linha", timeout=SOON_MS)
     tell("metrics", metrics=epoch(1, 0.9, 0.8, 0.5))
@@ -109,6 +111,7 @@ def test_what_a_worker_tells_appears_without_a_reload(page: Page, visit: Visit, 
     expect(page.get_by_role("img", name="Época 2 de 3")).to_have_count(2)
     tell("jobs/{job}/complete", metrics={"f1": 0.77}, best_epoch=2, model_path="/modelos/run-1", report={})
     expect(page.locator(".head .badge")).to_have_text("Concluído", timeout=SOON_MS)
+    expect(page).to_have_title(re.compile("^Concluído · "))
     expect(page.locator("#use-predict")).to_contain_text("/modelos/run-1")
 
     assert page.evaluate("window.stillTheSamePage")
@@ -240,10 +243,10 @@ def test_the_matrix_shows_counts_or_shares(page: Page, visit: Visit, job: Job) -
     assert cell.inner_text() == "75 %"
 
 
-def test_nothing_is_wider_than_a_phone(page: Page, visit: Visit, job: Job) -> None:
-    finish(job)
+def test_nothing_is_wider_than_a_phone(page: Page, visit: Visit) -> None:
     page.set_viewport_size(PHONE)
-    visit(page_of(job))
+    visit(page_of(job_in("completed")))
+    expect(page.locator('[data-chart="gpu"] canvas')).to_be_visible()
     assert page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
 
 
@@ -254,6 +257,8 @@ def test_the_page_has_no_barrier(state: str, page: Page, visit: Visit, barriers:
     if state != "waiting":
         page.get_by_text("Ver os números em tabela").click()
         expect(page.locator('[data-chart="gpu"] canvas')).to_be_visible()
+        page.get_by_text("Ver a GPU em tabela").click()
+        expect(page.get_by_role("row", name="80 % 8,0 GB")).to_have_count(5)
     for size in (WIDE, PHONE):
         assert (barriers("light", size), barriers("dark", size)) == ([], [])
 
@@ -262,11 +267,7 @@ def job_in(state: str) -> Job:
     if state == "waiting":
         return make_run().job
     job = make_running_job()
-    telemetry.record_metrics(job=job, points=epoch(1, 0.9, 0.8, 0.5))
-    samples = ({"at": AT + timedelta(seconds=30 * n), "utilization": 80.0, "memory_bytes": 2**33} for n in range(5))
-    GpuSample.objects.bulk_create(GpuSample(job=job, **sample) for sample in samples)
-    lines = [line(1, "começou"), line(2, "pouca memória", "WARNING"), line(3, "parou", "ERROR")]
-    telemetry.record_logs(attempt=job.attempts.get(), lines=lines)
+    report(job)
     held = {"job_id": job.pk, "attempt": 1, "worker": job.worker, "now": timezone.now()}
     if state == "completed":
         finish(job)
@@ -274,3 +275,12 @@ def job_in(state: str) -> Job:
         reason = FailureReason.OUT_OF_MEMORY
         queue.fail_job(**held, reason=reason, message="CUDA", traceback="Traceback", retryable=False)
     return job
+
+
+def report(job: Job) -> None:
+    """A little of all that a worker tells while it trains."""
+    telemetry.record_metrics(job=job, points=epoch(1, 0.9, 0.8, 0.5))
+    samples = ({"at": AT + timedelta(seconds=30 * n), "utilization": 80.0, "memory_bytes": 2**33} for n in range(5))
+    GpuSample.objects.bulk_create(GpuSample(job=job, **sample) for sample in samples)
+    lines = [line(1, "começou"), line(2, "pouca memória", "WARNING"), line(3, "parou", "ERROR")]
+    telemetry.record_logs(attempt=job.attempts.get(), lines=lines)

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from datasets_app.models import Dataset
+from runs_app.admin.line_chart import chart_of
 from runs_app.models import Run
 from runs_app.services import queue, telemetry
 from tests.admin_client import query_count, signed_in, text_of
@@ -227,10 +228,20 @@ def test_each_run_has_a_line_that_tells_its_figures_and_a_table_beside_it() -> N
     assert html.count("Ver os números em tabela") == 2
 
 
+@pytest.mark.parametrize(
+    ("value", "labels"),
+    [(0.375, ["0,37", "0,372", "0,374", "0,376", "0,378", "0,38"]), (0.0, ["0", "0,2", "0,4", "0,6"])],
+)
+def test_a_flat_line_has_an_axis_that_people_can_read(value: float, labels: list[str]) -> None:
+    chart = chart_of("F1", ["#1"], [[(1.0, value), (2.0, value)]])
+    assert chart is not None
+    assert [tick.text for tick in chart.y_ticks] == labels
+
+
 def test_lines_are_told_apart_without_colour() -> None:
     dataset = make_dataset()
     html = compared(*(finished(dataset, f1=number / 10) for number in range(10))).content.decode()
-    chart = html[html.index('class="chart"') : html.index("</svg>", html.index('class="chart"'))]
+    chart = html[html.index('class="drawing"') : html.index("</svg>", html.index('class="drawing"'))]
     looks = {(number, re.search(r' d="(M-?[^"]+)"', shape)[1]) for number, shape in _groups(chart)}  # type: ignore[index]
     assert len(looks) == 10
 

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from runs_app.admin.curves import MOST_POINTS, thinned
+from runs_app.admin.curves import MOST_POINTS, TABLE_ROWS, thinned
 from runs_app.models import EpochMetric, GpuSample, Job, Run
 from runs_app.services import telemetry
 from tests.admin_client import query_count, signed_in, text_of
@@ -95,6 +95,44 @@ def test_the_use_of_the_gpu_is_a_curve_over_time() -> None:
     assert found["gpu_use"] == [[now.timestamp(), now.timestamp() + 30], [80.0, 40.0]]
     assert found["gpu_memory"][1] == [3.0, None]
     assert "GPU em uso 60 % do tempo em média, 80 % no máximo." in text_of(signed_in().get(page_of(job.run)))
+
+
+def test_the_use_of_the_gpu_is_a_table_too() -> None:
+    job, now = make_running_job(), timezone.now()
+    GpuSample.objects.bulk_create(
+        GpuSample(job=job, at=now + timedelta(minutes=n), utilization=float(n), memory_bytes=(1 + n) * 2**30)
+        for n in range(24)
+    )
+    rows = signed_in().get(curves_of(job.run)).json()["gpu_table"]
+    assert len(rows) == TABLE_ROWS
+    assert rows[0][1:] == ["0 %", "2,0\xa0GB"]
+    assert rows[-1][1:] == ["22 %", "24,0\xa0GB"]
+
+
+@pytest.mark.parametrize(
+    ("phase", "uses", "hinted"),
+    [
+        ("training", [12.0] * 6, True),
+        ("training", [12.0] * 5 + [80.0], False),
+        ("training", [12.0] * 4, False),
+        ("tokenizing", [0.0] * 6, False),
+    ],
+)
+def test_a_gpu_that_idles_while_a_run_trains_is_told(phase: str, uses: list[float], hinted: bool) -> None:
+    job, now = make_running_job(), timezone.now()
+    telemetry.record_progress(job=job, progress={"phase": phase, "step": 5, "total_steps": 50}, now=now)
+    GpuSample.objects.bulk_create(
+        GpuSample(job=job, at=now - timedelta(seconds=30 * n), utilization=use) for n, use in enumerate(uses)
+    )
+    words = text_of(signed_in().get(page_of(job.run)))
+    assert ("A GPU foi usada no máximo 12 % nos últimos 5 minutos." in words) == hinted
+
+
+def test_the_tab_says_how_far_a_run_is() -> None:
+    job = make_running_job(name="Recursos")
+    telemetry.record_progress(job=job, progress={"step": 21, "total_steps": 50}, now=timezone.now())
+    assert "<title>42 % · Recursos</title>" in signed_in().get(page_of(job.run)).content.decode()
+    assert "<title>Na fila · Recursos</title>" in signed_in().get(page_of(make_run(name="Recursos"))).content.decode()
 
 
 def test_a_long_run_is_thinned_and_takes_as_many_queries() -> None:

@@ -187,6 +187,24 @@ def test_the_page_says_how_far_the_current_run_is(media: object) -> None:
     assert "Época 3 de 5 · passo 12 de 50" in text_of(signed_in().get(page_of(worker)))
 
 
+def test_runs_are_named_only_to_those_who_may_see_them(media: object) -> None:
+    worker, _token = make_worker("gpu-1", last_seen_at=timezone.now())
+    make_running_job(worker, name="Segredo de justiça")
+    for url in (LIST, page_of(worker)):
+        assert "Segredo" in text_of(signed_in("workers_app.view_worker", "runs_app.view_run").get(url))
+        told = text_of(signed_in("workers_app.view_worker").get(url))
+        assert "Ocupado" in told
+        assert "Segredo" not in told
+
+
+@pytest.mark.parametrize(("minutes", "shown"), [(0, True), (12, False)])
+def test_what_the_gpu_did_before_its_worker_was_lost_is_not_now(minutes: int, shown: bool) -> None:
+    seen = timezone.now() - timedelta(minutes=minutes)
+    worker, _token = make_worker("gpu-1", last_seen_at=seen, gpu_utilization=87.0)
+    for url in (LIST, page_of(worker)):
+        assert ("87 %" in text_of(signed_in().get(url))) == shown
+
+
 # Connecting
 
 

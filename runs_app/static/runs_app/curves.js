@@ -21,6 +21,7 @@ export class Curves {
     if (!response.ok || response.redirected) return;
     this.found = await response.json();
     this.show();
+    this.tell();
   }
 
   redraw() {
@@ -35,6 +36,18 @@ export class Curves {
     this.draw("loss", [train, validation], [line(words.train, 1), { ...line(words.validation, 2), dash: [6, 4] }]);
     this.draw("judged", [judged], [line(words.judged, 3)]);
     this.draw("gpu", [use, memory], [line(words.use, 1), { ...line(words.memory, 2), scale: "memory", dash: [6, 4] }]);
+  }
+
+  // The GPU's chart for those who do not see it.
+  tell() {
+    const table = this.section.querySelector("#gpu-table");
+    const rows = this.found.gpu_table.map((texts) => {
+      const row = document.createElement("tr");
+      row.append(...texts.map((text, at) => cell(at === 0 ? "th" : "td", text)));
+      return row;
+    });
+    table.hidden = rows.length === 0;
+    table.querySelector("tbody").replaceChildren(...rows);
   }
 
   draw(name, tables, series) {
@@ -87,6 +100,13 @@ export class Curves {
       if (clientWidth && clientWidth !== chart.width) chart.setSize({ width: clientWidth, height: chart.height });
     }
   }
+}
+
+function cell(tag, text) {
+  const made = document.createElement(tag);
+  if (tag === "th") made.scope = "row";
+  made.textContent = text;
+  return made;
 }
 
 const gpuScales = {

@@ -25,10 +25,17 @@ function status() {
   return page.querySelector('[data-block="head"]').dataset.status;
 }
 
+// What the tab of the browser says, beside others or behind them.
+function showTitle() {
+  const percent = page.querySelector("#progress .percent")?.textContent;
+  document.title = `${percent ?? page.querySelector('[data-block="head"]').dataset.state} · ${page.dataset.name}`;
+}
+
 async function refresh() {
   const response = await fetch(page.dataset.liveUrl, { headers: { Accept: "text/html" } });
   if (!response.ok || response.redirected) return;
   replaceBlocks(page, await response.text());
+  showTitle();
   document.getElementById("curves-table").hidden = !page.querySelector("#curves-table table");
   await curves.load(); // after the blocks: they say which epoch is the best one
 }
@@ -48,6 +55,7 @@ const stream = new RunStream(page.dataset.streamUrl, {
   log: (line) => log.append(line),
   progress: (progress) => {
     if (!showProgress(document.getElementById("progress"), progress)) refreshSoon();
+    showTitle();
   },
   change: refreshSoon,
   mode: (mode) => {
