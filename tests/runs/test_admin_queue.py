@@ -48,7 +48,7 @@ def test_what_is_over_is_not_in_the_queue() -> None:
     runs.request_cancel(run=run, user=None, now=timezone.now())
     words = text_of(signed_in().get(QUEUE))
     assert "Acabou" not in words
-    assert "A fila está vazia." in words
+    assert "A fila está vazia. Novo treinamento" in words
 
 
 def test_reading_the_queue_gives_up_a_lease_that_ran_out() -> None:

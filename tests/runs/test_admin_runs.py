@@ -538,9 +538,9 @@ def test_reproducing_selected_runs_queues_one_each() -> None:
 
 
 def test_the_list_shows_state_progress_f1_and_the_short_name_of_the_model() -> None:
-    complete(make_running_job(make_worker("gpu-1")[0], name="Pronto"), metrics={"f1": 0.9123})
+    complete(make_running_job(make_worker("gpu-1")[0], name="Pronto"), metrics={"f1": 0.9123999999})
     words = text_of(signed_in().get(LIST))
-    for word in ("Pronto", "Concluído", "100 %", "0,9123", "tiny-bert", "gpu-1"):
+    for word in ("Pronto", "Concluído", "100 %", "0,9124", "tiny-bert", "gpu-1"):
         assert word in words
 
 
