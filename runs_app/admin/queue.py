@@ -63,11 +63,6 @@ class QueueAdmin(ShownOnRun, ProductAdmin):
     empty_sentence = _("The queue is empty.")
     sortable_by = ()
 
-    def empty_button(self, request: HttpRequest) -> tuple[Any, str] | None:
-        """A new run is what fills it."""
-        may = request.user.has_perm("runs_app.add_run")
-        return (_("New run"), reverse("admin:runs_app_run_add")) if may else None
-
     def get_queryset(self, request: HttpRequest) -> QuerySet[Job]:
         """What is not over."""
         return Job.objects.active().select_related("run", "worker")

@@ -7,6 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
 
 from config.admin import is_key
 
@@ -26,6 +27,11 @@ class ShownOnRun:
         pk = unquote(object_id)
         row = get_object_or_404(self.model, pk=pk if is_key(pk) else None)
         return HttpResponseRedirect(reverse("admin:runs_app_run_change", args=[row.run_id]))
+
+    def empty_button(self, request: HttpRequest) -> tuple[Any, str] | None:
+        """A new run is what fills its list."""
+        may = request.user.has_perm("runs_app.add_run")
+        return (_("New run"), reverse("admin:runs_app_run_add")) if may else None
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """It comes with its run."""

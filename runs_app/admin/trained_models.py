@@ -1,9 +1,6 @@
 """Trained models: where each lies and how good it is. What they are and how to use them stands on their run's page."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -24,11 +21,6 @@ class TrainedModelAdmin(ShownOnRun, ProductAdmin):
     list_select_related = ["run__dataset", "worker"]
     search_fields = ["run__name", "run__dataset__name", "path"]
     empty_sentence = _("No trained model yet. The first one comes with the first completed run.")
-
-    def empty_button(self, request: HttpRequest) -> tuple[Any, str] | None:
-        """A run is what makes one."""
-        may = request.user.has_perm("runs_app.add_run")
-        return (_("New run"), reverse("admin:runs_app_run_add")) if may else None
 
     @admin.display(description=_("run"), ordering="run__name")
     def run_name(self, model: TrainedModel) -> str:
