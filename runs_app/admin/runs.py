@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -77,7 +77,7 @@ class RunAdmin(ProductAdmin):
         "short_name",
         "state",
         "progress",
-        "f1",
+        "test_f1",
         "sheet",
         "model_name",
         "worker",
@@ -323,8 +323,8 @@ class RunAdmin(ProductAdmin):
         share = run_page.share_done(run.job)
         return bar(share, percent(share))
 
-    @admin.display(description="F1", ordering="f1")
-    def f1(self, run: Run) -> str:
+    @admin.display(description="F1", ordering=F("f1").asc(nulls_first=True))
+    def test_f1(self, run: Run) -> str:
         """On the test part."""
         return figure(run.metrics.get("f1"))
 
