@@ -5,23 +5,66 @@ were passed over for two seconds; in line they wait for those before them alone.
 is a writer, too: it would be passed over all the more often. Other processes are met by SQLite's own lock as before.
 """
 
+from collections import deque
 from collections.abc import Callable
-from threading import Semaphore
+from threading import Lock
 from typing import Any
 
 from django.db.backends.sqlite3 import base
 from django.db.utils import OperationalError
 
 SQLITE_TIMEOUT_S = 5.0  # of Python's sqlite3, where the settings name none
-WRITES = {"BEGIN", "INSERT", "UPDATE", "DELETE", "REPLACE"}  # first words of what locks the database
+WRITES = ("BEGIN", "INSERT", "UPDATE", "DELETE", "REPLACE")  # first words of what locks the database
+LONGEST = 7  # of them
 
-_turns: dict[str, Semaphore] = {}  # of each file; they wake those who wait in the order in which they came
+
+class Line:
+    """A lock that goes from hand to hand, in the order in which they asked for it.
+
+    Python's own go to whoever asks next: to a thread that writes one statement after the other, each time before those
+    that it woke are there to take it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # of what follows
+        self._is_taken = False
+        self._waiting: deque[Lock] = deque()  # each held until the turn comes
+
+    def acquire(self, timeout: float) -> bool:
+        """Wait at most `timeout` seconds; whether it is had."""
+        with self._lock:
+            if not self._is_taken:
+                self._is_taken = True
+                return True
+            mine = Lock()
+            mine.acquire()
+            self._waiting.append(mine)
+        return mine.acquire(timeout=timeout) or not self._left(mine)
+
+    def release(self) -> None:
+        """Hand it to the next one."""
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._is_taken = False
+
+    def _left(self, mine: Lock) -> bool:
+        """Leave the line; false where the turn came after all."""
+        with self._lock:
+            is_waiting = mine in self._waiting
+            if is_waiting:
+                self._waiting.remove(mine)
+            return is_waiting
+
+
+_lines: dict[str, Line] = {}  # of each file
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """The connection of one thread. It has its turn for a transaction, or for a statement outside of one."""
 
-    _turn: Semaphore | None = None  # held
+    _turn: Line | None = None  # held
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
@@ -45,7 +88,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self._pass_turn()
 
     def _in_line(self, execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
-        if self._turn or sql.split(maxsplit=1)[0].upper() not in WRITES:
+        if self._turn or not sql.lstrip()[:LONGEST].upper().startswith(WRITES):
             return execute(sql, *rest)
         self._take_turn()
         try:
@@ -55,7 +98,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
                 self._pass_turn()
 
     def _take_turn(self) -> None:
-        turn = _turns.setdefault(str(self.settings_dict["NAME"]), Semaphore())
+        turn = _lines.setdefault(str(self.settings_dict["NAME"]), Line())
         if not turn.acquire(timeout=self.settings_dict["OPTIONS"].get("timeout", SQLITE_TIMEOUT_S)):
             raise OperationalError("database is locked")
         self._turn = turn

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import F, OuterRef, QuerySet, Subquery
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -323,7 +323,7 @@ class RunAdmin(ProductAdmin):
         share = run_page.share_done(run.job)
         return bar(share, percent(share))
 
-    @admin.display(description="F1", ordering="f1")
+    @admin.display(description="F1", ordering=F("f1").asc(nulls_first=True))
     def test_f1(self, run: Run) -> str:
         """On the test part. Not called as the column is: Django would show that, with all its digits."""
         return figure(run.metrics.get("f1"))

@@ -1,6 +1,7 @@
 """Trained models: where each lies and how good it is. What they are and how to use them stands on their run's page."""
 
 from django.contrib import admin
+from django.db.models import F
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
@@ -28,7 +29,7 @@ class TrainedModelAdmin(ShownOnRun, ProductAdmin):
         address = reverse("admin:runs_app_run_change", args=[model.run_id])
         return format_html('<a href="{}">{}</a>', address, shortened(model.run.name))
 
-    @admin.display(description="F1", ordering="run__f1")
+    @admin.display(description="F1", ordering=F("run__f1").asc(nulls_first=True))
     def f1(self, model: TrainedModel) -> str:
         """On the test part."""
         return figure(model.run.metrics.get("f1"))

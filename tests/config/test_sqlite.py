@@ -107,3 +107,42 @@ def test_a_writer_that_leaves_in_any_way_makes_room(connections: ConnectionHandl
         begin(connections["default"])
         leave(connections["default"])  # type: ignore[operator]
         connections["default"].close()
+
+
+def test_one_that_writes_again_and_again_lets_those_before_who_asked_meanwhile(connections: ConnectionHandler) -> None:
+    order: list[str] = []
+
+    def write() -> None:
+        begin(connections["default"])
+        order.append("asked meanwhile")
+        end(connections["default"])
+        connections["default"].close()
+
+    begin(connections["default"])
+    waiting = threading.Thread(target=write)
+    waiting.start()
+    time.sleep(0.1)
+    end(connections["default"])
+    begin(connections["default"])
+    order.append("again")
+    end(connections["default"])
+    waiting.join()
+    assert order == ["asked meanwhile", "again"]
+
+
+def test_one_that_waited_too_long_is_not_handed_the_turn_later(connections: ConnectionHandler) -> None:
+    def write() -> None:
+        with pytest.raises(OperationalError):
+            begin(connections["default"])
+        connections["default"].close()
+
+    begin(connections["default"])
+    waiting = threading.Thread(target=write)
+    waiting.start()
+    waiting.join()
+    end(connections["default"])
+    insert(connections["default"])
+
+
+def test_a_statement_without_words_is_none_that_writes(connections: ConnectionHandler) -> None:
+    connections["default"].cursor().execute(" ")

@@ -637,3 +637,21 @@ def test_who_may_only_look_is_offered_no_change() -> None:
     make_run()
     form = signed_in("runs_app.view_run").get(LIST).context["action_form"]
     assert {name for name, _label in form.fields["action"].choices} == {"", "compare_selected"}
+
+
+def test_sorted_by_f1_what_has_none_counts_as_the_least_on_every_database() -> None:
+    for name, f1 in {"medium": 0.7, "best": 0.91, "refused": "none"}.items():
+        complete(make_running_job(name=name), metrics={"f1": f1})
+    make_run(name="waits")
+    column = [*signed_in().get(LIST).context["cl"].list_display].index("test_f1")
+    worst, best = (
+        [run.name for run in signed_in().get(LIST, {"o": f"{sign}{column}"}).context["cl"].result_list]
+        for sign in ("", "-")
+    )
+    assert worst == ["waits", "refused", "medium", "best"]
+    assert best[:2] == ["best", "medium"]
+
+
+def test_the_list_rounds_f1_to_what_people_read() -> None:
+    complete(make_running_job(), metrics={"f1": 0.91234567})
+    assert "0,9123 " in text_of(signed_in().get(LIST))

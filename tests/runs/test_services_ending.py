@@ -1,5 +1,6 @@
 """How an attempt ends: complete, fail, release; each once, and repeats change nothing."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,7 @@ from django.conf import LazySettings
 from django.utils import timezone
 
 from runs_app.choices import RETRIED_REASONS, TERMINAL, FailureReason, ReleaseReason, Status
-from runs_app.models import Attempt, Job, TrainedModel
+from runs_app.models import Attempt, Job, Run, TrainedModel
 from runs_app.services import queue, runs
 from runs_app.services.errors import LeaseLost
 from tests.factories import after_lease, claim, make_running_job, make_worker
@@ -56,6 +57,14 @@ def test_complete_finishes_job_and_run_with_the_result() -> None:
     assert (run.report, run.environment) == ({"labels": ["a"]}, {"torch": "2.13"})
     assert run.finished_at is not None
     assert run.model_path == "/models/run-1"
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"), [(0.9, 0.9), (1, 1.0), (0, 0.0), ("0.9", None), (True, None), (None, None), ([0.9], None)]
+)
+def test_complete_keeps_an_f1_that_is_a_number_where_lists_sort_by_it(told: Any, kept: float | None) -> None:
+    job = complete(make_running_job(), result=replace(RESULT, metrics={"f1": told}))
+    assert (job.run.f1, Run.objects.get().f1) == (kept, kept)
 
 
 def test_complete_records_where_the_model_lies() -> None:
