@@ -140,7 +140,7 @@ def test_the_path_to_a_new_password_leads_back_to_the_person() -> None:
 def test_a_cell_of_a_list_names_its_column_for_a_phone(rows: None) -> None:
     html = signed_in().get(reverse("admin:runs_app_run_changelist")).content.decode()
     assert re.search(r'<td data-label="Situação" class="field-state">', html)
-    assert re.search(r'<td data-label="F1" data-nothing class="field-f1', html)
+    assert re.search(r'<td data-label="F1" data-nothing class="field-test_f1', html)
     assert '<td class="action-checkbox">' in html
 
 
