@@ -124,9 +124,15 @@ class Spool:
         )
         return [dict(zip(("seq", "timestamp", "level", "message"), row, strict=True)) for row in rows]
 
-    def send_logs_up_to(self, seq: int) -> None:
-        """Lines up to `seq` are on their way: none of them is dropped any more."""
-        self._put("sending", seq)
+    def start_sending(self, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Mark lines of `next_logs` as on their way: none of them is dropped any more.
+
+        Returns those to send. Lines that were dropped between the reading and the mark are counted as left out, and
+        sent as well they would be counted twice.
+        """
+        last = lines[-1]["seq"]
+        self._put("sending", last)
+        return [line for line in self.next_logs(len(lines)) if line["seq"] <= last]
 
     def accept_logs(self, next_seq: int) -> None:
         """The server holds every line below `next_seq`."""

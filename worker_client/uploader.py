@@ -147,7 +147,9 @@ class Uploader:
         self._sent_progress = progress
 
     def _post_logs(self, lines: list[dict[str, Any]]) -> dict[str, Any]:
-        self._spool.send_logs_up_to(lines[-1]["seq"])
+        lines = self._spool.start_sending(lines)
+        if not lines:
+            return {}
         answer = self._taken(self._api.logs(**self._ids, lines=lines))
         first, asked = lines[0]["seq"], int(answer.get("next_seq", 0))
         held = self._spool.first_log_from(asked)

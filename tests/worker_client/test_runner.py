@@ -179,7 +179,7 @@ def test_lines_that_were_dropped_while_the_server_was_away_are_told_and_counted(
     monkeypatch.setattr("worker_client.spool.MAX_UNSENT_LINES", 20)
     monkeypatch.setattr("worker_client.spool.CHECK_EVERY_LINES", 1)
     job = server.add_job()
-    server.answers["/jobs/1/progress"] = [(503, {"code": "unavailable", "detail": "away"}, {})] * 4
+    server.answers["/logs/batch"] = [(503, {"code": "unavailable", "detail": "away"}, {"Retry-After": "1"})]
     real = Attempt.__enter__
 
     def talk(attempt):
