@@ -41,8 +41,9 @@ HELD_LAST = f"job.worker_id = %(worker)s AND NOT {FAILED_HERE}"
 NOT_FAILED_HERE = f"NOT {FAILED_HERE}"
 LEFT = "1 = 1"
 
-# Nothing is taken while the worker holds a job, or before an expired lease is seen to. A checkpoint lies on the disk of
-# the worker that held the job last, and on no other.
+# Nothing is taken while the worker holds a job, or before an expired lease is seen to: `min` is the first entry of
+# ix_bert_jobs_lease, where EXISTS may read all jobs that run. A checkpoint lies on the disk of the worker that held the
+# job last, and on no other.
 TAKE = """
 UPDATE bert_jobs
    SET status = 'running', attempt = attempt + 1, worker_id = %(worker)s, lease_expires_at = %(lease_end)s,
@@ -50,7 +51,7 @@ UPDATE bert_jobs
        phase = '', progress_message = '', not_before = NULL, reserved_until = NULL
  WHERE status = 'pending' AND id = {next}
    AND NOT EXISTS (SELECT 1 FROM bert_attempts WHERE worker_id = %(worker)s AND ended_at IS NULL)
-   AND NOT EXISTS (SELECT 1 FROM bert_jobs WHERE status = 'running' AND lease_expires_at <= %(now)s)
+   AND ((SELECT min(lease_expires_at) FROM bert_jobs WHERE status = 'running') <= %(now)s) IS NOT TRUE
 RETURNING {columns}"""
 
 START_RUN = """

@@ -49,13 +49,13 @@ def claim_job(*, worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
     if job is not None:
         return job
     # Nothing waits; or nothing is given out before an expired lease and an answer that got lost are seen to.
-    has_expired = Job.objects.expired(now).exists()
-    if has_expired:
+    if Job.objects.expired(now).exists():
         requeue_expired(now=now)
     live = live_attempt(worker)
     if live is not None:
         return _repeated(live, claim_id)
-    return _take_next(worker, claim_id, now) if has_expired else None
+    # What waits now may not have waited a moment ago: another claim may have seen to the expired lease.
+    return _take_next(worker, claim_id, now) if Job.objects.filter(status=Status.PENDING).exists() else None
 
 
 def _take_next(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
