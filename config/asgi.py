@@ -13,6 +13,7 @@ except ImproperlyConfigured as error:
     raise SystemExit(f"The server does not start: {error}") from None  # one line, not a page of frames
 
 import config.urls  # noqa: F401  now, and not with the first request
+from runs_app.api.live_streams import LiveStreams
 from runs_app.api.waiting_claims import WaitingClaims
 
 # What is loaded by now stays for good. A full collection would look through all of it and stop every request for a
@@ -20,4 +21,4 @@ from runs_app.api.waiting_claims import WaitingClaims
 gc.collect()
 gc.freeze()
 
-application = WaitingClaims(django)
+application = WaitingClaims(LiveStreams(django))
