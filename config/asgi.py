@@ -3,12 +3,15 @@
 import gc
 import os
 
-from django.core.asgi import get_asgi_application
+import django
 from django.core.exceptions import ImproperlyConfigured
+
+from config.handler import OneThreadHandler
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 try:
-    django = get_asgi_application()
+    django.setup(set_prefix=False)
+    handler = OneThreadHandler()
 except ImproperlyConfigured as error:
     raise SystemExit(f"The server does not start: {error}") from None  # one line, not a page of frames
 
@@ -21,4 +24,4 @@ from runs_app.api.waiting_claims import WaitingClaims
 gc.collect()
 gc.freeze()
 
-application = WaitingClaims(LiveStreams(django))
+application = WaitingClaims(LiveStreams(handler))
