@@ -17,6 +17,7 @@ except ImproperlyConfigured as error:
 
 import config.urls  # noqa: F401  now, and not with the first request
 from runs_app.api.live_streams import LiveStreams
+from runs_app.api.refreshes import RefreshesInLine
 from runs_app.api.waiting_claims import WaitingClaims
 
 # What is loaded by now stays for good. A full collection would look through all of it and stop every request for a
@@ -24,4 +25,4 @@ from runs_app.api.waiting_claims import WaitingClaims
 gc.collect()
 gc.freeze()
 
-application = WaitingClaims(LiveStreams(handler))
+application = WaitingClaims(LiveStreams(RefreshesInLine(handler)))
