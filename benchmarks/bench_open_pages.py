@@ -6,7 +6,9 @@
 One uvicorn process, as in production. 16 workers train: log lines, progress and a heartbeat every 2 s (in production
 every 30 s), figures every 20 s. Four more claim and give back, four times a second each. First without any page, then
 with all of them. A page does what run_page.js does: it is loaded, listens, and asks for its blocks and curves again
-after a figure and every 30 s. Lines, figures and progress carry the time at which the worker began its call.
+after a figure and every 30 s; what it loads once and keeps (scripts, styles) is left out. Lines, figures and progress
+carry the time at which the worker began its call. Workers, pages and database share the processors with the server;
+workers and pages take about a twentieth of one.
 """
 
 from __future__ import annotations
@@ -42,7 +44,7 @@ TRAINING, CLAIMING = 16, 4
 TELL_S, FIGURES_S, CLAIM_S = 2.0, 20.0, 0.25
 OPEN_WITHIN_S, SETTLE_S = 20.0, 5.0
 GOAL_S, DELAY_GOAL_S = 1.0, 2.0
-SPREAD_S, BURST_S, GAP_S, REFRESH_S, RECONNECT_S = 0.5, 0.15, 1.5, 30.0, 2.0  # of run_page.js and stream.js
+BURST_S, GAP_S, REFRESH_S, RECONNECT_S = 0.15, 1.5, 30.0, 2.0  # of run_page.js and stream.js
 API = "/bert-training/api"
 
 
@@ -186,7 +188,7 @@ class Page:
         while True:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.refresh_wanted.wait(), REFRESH_S)
-            await asyncio.sleep(BURST_S + random.uniform(0, SPREAD_S))
+            await asyncio.sleep(BURST_S)
             self.refresh_wanted.clear()
             await self._get("live")
             await self._get("curves")

@@ -1,15 +1,9 @@
-"""Habits of every request: API paths tolerate one trailing slash and speak UTC; outages are told.
+"""Habits of every request: API paths tolerate one trailing slash and speak UTC; outages are told."""
 
-All of them can be awaited: one that cannot would hold a thread for as long as a page with a live log is open.
-"""
-
-from collections.abc import Awaitable
 from datetime import UTC
-from typing import Any, cast
+from typing import Any
 
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from django.http.response import HttpResponseBase
 from django.utils import timezone
 from django.utils.deprecation import MiddlewareMixin
 from whitenoise.middleware import WhiteNoiseMiddleware  # type: ignore[import-untyped]
@@ -20,30 +14,12 @@ API_PREFIX = "/bert-training/api"
 
 
 class StaticFiles(WhiteNoiseMiddleware):
-    """WhiteNoise, which by itself takes every request into a thread, its own or not."""
+    """WhiteNoise with files read at once: an event loop cannot send a plain file piece by piece."""
 
-    sync_capable = async_capable = True
-
-    def __init__(self, get_response: Any) -> None:
-        super().__init__(get_response)
-        if iscoroutinefunction(get_response):
-            markcoroutinefunction(self)
-
-    def __call__(self, request: HttpRequest) -> Any:
-        return self._later(request) if iscoroutinefunction(self) else super().__call__(request)
-
-    async def _later(self, request: HttpRequest) -> HttpResponseBase:
-        if not request.path_info.startswith(self.static_prefix):
-            return await cast(Awaitable[HttpResponseBase], self.get_response(request))
-        response = await sync_to_async(self._whole_file)(request)
-        return response or await cast(Awaitable[HttpResponseBase], self.get_response(request))
-
-    def _whole_file(self, request: HttpRequest) -> HttpResponse | None:
-        """Read at once: an event loop cannot send a plain file piece by piece."""
-        found = self.find_file(request.path_info) if self.autorefresh else self.files.get(request.path_info)
-        if found is None:
-            return None
-        streamed = self.serve(found, request)
+    @staticmethod
+    def serve(static_file: Any, request: HttpRequest) -> HttpResponse:
+        """The whole file."""
+        streamed = WhiteNoiseMiddleware.serve(static_file, request)
         content = b"".join(streamed.streaming_content)
         streamed.close()
         return HttpResponse(content, status=streamed.status_code, headers=dict(streamed.items()))
@@ -65,14 +41,8 @@ class ApiSpeaksUtc(MiddlewareMixin):
     def __call__(self, request: HttpRequest) -> Any:
         if not request.path_info.startswith(API_PREFIX):
             return self.get_response(request)
-        if self.async_mode:
-            return self._in_utc(request)
         with timezone.override(UTC):
             return self.get_response(request)
-
-    async def _in_utc(self, request: HttpRequest) -> Any:
-        with timezone.override(UTC):
-            return await cast(Awaitable[HttpResponseBase], self.get_response(request))
 
 
 class AnswerOutages(MiddlewareMixin):

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
+import psutil
 import requests
 from django.conf import settings
 from django.db import connection
@@ -44,6 +45,12 @@ def running_server(folder: Path, application: str = "config.asgi:application", *
         finally:
             process.terminate()
             process.wait(20)
+
+
+def server_process(url: str) -> psutil.Process:
+    """That of the server at this address."""
+    port = url.rpartition(":")[2]
+    return next(child for child in psutil.Process().children() if port in child.cmdline())
 
 
 def _test_database_url() -> str:

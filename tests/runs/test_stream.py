@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,10 +11,11 @@ import pytest
 import requests
 from django.utils import timezone
 
+from runs_app.api.live_streams import HEADER
 from runs_app.models import Job, LogEntry
 from runs_app.services import queue, runs, telemetry
-from tests.factories import make_api_token, make_run, make_running_job
-from tests.live_server import running_server
+from tests.factories import make_api_token, make_run, make_running_job, make_user
+from tests.live_server import running_server, server_process
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
@@ -155,6 +157,36 @@ def test_five_viewers_of_one_person_at_once_see_the_same_line(server: str) -> No
     assert seen == ["line 1\nçã"] * 6
 
 
+def test_viewers_who_come_and_go_while_lines_are_written_miss_none(server: str) -> None:
+    job, token = make_running_job(), make_api_token()
+
+    def lines_after(last: int) -> list[int]:
+        told = events(stream(server, token, job.run_id, f"?after={last}"))
+        return [int(event["id"]) for event in told if event.get("event") == "log"]
+
+    with ThreadPoolExecutor(10) as pool:
+        viewers = []
+        for batch in range(30):
+            write(job, 1 + 7 * batch, 7)
+            if batch % 3 == 0:
+                last = LogEntry.objects.latest("pk").pk - 5
+                viewers.append((last, pool.submit(lines_after, last)))
+        finish(job)
+        ids = list(LogEntry.objects.values_list("pk", flat=True))
+        for last, told in viewers:
+            assert told.result(30) == [pk for pk in ids if pk > last]
+
+
+def test_open_pages_hold_no_thread_each(server: str) -> None:
+    job, token = make_running_job(), make_api_token()
+    opened = [stream(server, token, job.run_id) for _number in range(30)]
+    for response in opened:
+        next(events(response))
+    assert server_process(server).num_threads() < 15
+    for response in opened:
+        response.close()
+
+
 def test_a_silent_run_is_kept_open_by_a_comment(server: str) -> None:
     run = make_run()
     started = timezone.now()
@@ -177,3 +209,14 @@ def test_without_permission_there_is_no_stream(server: str) -> None:
     run = make_run()
     response = stream(server, "btp_unknown", run.pk)
     assert (response.status_code, response.json()["code"]) == (401, "not_authenticated")
+
+
+def test_who_may_not_see_runs_gets_no_stream(server: str) -> None:
+    response = stream(server, make_api_token(make_user()), make_run().pk)
+    assert (response.status_code, response.json()["code"]) == (403, "permission_denied")
+
+
+def test_what_django_tells_the_server_about_a_stream_stays_there(server: str) -> None:
+    run = make_run()
+    runs.request_cancel(run=run, user=None, now=timezone.now())
+    assert HEADER not in stream(server, make_api_token(), run.pk).headers

@@ -8,14 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
-import psutil
 import pytest
 import requests
 
 from runs_app.api import waiting_claims
 from runs_app.api.waiting_claims import CLAIM_PATH, WaitingClaims
 from tests.factories import make_job, make_worker
-from tests.live_server import running_server
+from tests.live_server import running_server, server_process
 
 WAITING = 30
 
@@ -108,12 +107,6 @@ def claim(server: str, token: str, wait_seconds: float) -> requests.Response:
     return requests.post(server + CLAIM_PATH, json=body, headers={"Authorization": f"Bearer {token}"}, timeout=60)
 
 
-def threads_of(server: str) -> int:
-    port = server.rpartition(":")[2]
-    process = next(child for child in psutil.Process().children() if port in child.cmdline())
-    return int(process.num_threads())
-
-
 @pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_waiting_claims_hold_no_thread_each(server: str) -> None:
@@ -122,7 +115,7 @@ def test_waiting_claims_hold_no_thread_each(server: str) -> None:
         answers = [pool.submit(claim, server, token, 8) for token in tokens]
         counts = []
         while not all(answer.done() for answer in answers):
-            counts.append(threads_of(server))
+            counts.append(server_process(server).num_threads())
             time.sleep(0.05)
     assert {answer.result().status_code for answer in answers} == {204}
     # Each second every claim looks into the queue, in a thread; a thread held for each would never be seen to end.

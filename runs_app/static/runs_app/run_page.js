@@ -8,7 +8,6 @@ import { RunStream } from "./stream.js";
 
 const BURST_MS = 150; // events come in bursts: one fetch answers them all
 const REFRESH_GAP_MS = 1500; // between two of them
-const SPREAD_MS = 500; // many pages of a run hear the same event at once, and need not ask at once
 const WAITING = ["pending", "paused"];
 const OVER = ["completed", "failed", "cancelled"];
 const WAITING_REFRESH_MS = 15000; // why a run waits changes without an event of the run
@@ -46,7 +45,7 @@ function refreshSoon() {
     if (document.hidden) return; // it is made up for when the tab is shown
     refreshedAt = performance.now();
     refresh().catch(() => {}); // the server is away: the stream's next event asks again
-  }, SPREAD_MS * Math.random() + Math.max(BURST_MS, refreshedAt + REFRESH_GAP_MS - performance.now()));
+  }, Math.max(BURST_MS, refreshedAt + REFRESH_GAP_MS - performance.now()));
 }
 
 const stream = new RunStream(page.dataset.streamUrl, {
