@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worker_client.settings import KEEP_MEMORY, OPENMP_WAITING, child_environment
+from worker_client.settings import OF_CHILDREN, child_environment
 
 TAIL = 3_000
 
@@ -30,9 +30,7 @@ class Racer:
         self._log = log
         self._environment = child_environment(**QUIET, **({"OMP_NUM_THREADS": str(threads)} if threads else {}))
         if name.startswith("reference"):  # the scripts set nothing
-            self._environment = {
-                key: value for key, value in self._environment.items() if key not in {**KEEP_MEMORY, **OPENMP_WAITING}
-            }
+            self._environment = {key: value for key, value in self._environment.items() if key not in OF_CHILDREN}
         self._process: subprocess.Popen[str] | None = None
 
     def start(self) -> None:

@@ -1,4 +1,6 @@
-"""The gradient does not depend on how a batch is split, nor the order of rows on anything but seed and epoch."""
+"""Steps are those of the library, however a batch is split; the order of rows depends on seed and epoch alone."""
+
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,20 +9,22 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertForTokenClassification,
+    Trainer,
     TrainerCallback,
+    TrainingArguments,
     XLMRobertaConfig,
     XLMRobertaForSequenceClassification,
     XLMRobertaForTokenClassification,
 )
 
 from worker_client.formats import Record
-from worker_client.training import packing, trainer
+from worker_client.training import attempt, packing, trainer
 from worker_client.training.base_models import first_position
 from worker_client.training.batches import Packed, Padded
 from worker_client.training.encoding import Encoded, balanced_weights
 from worker_client.training.environment import Recipe
 from worker_client.training.hyperparameters import Hyperparameters
-from worker_client.training.ordering import LengthGroupedOrder
+from worker_client.training.ordering import RowOrder
 from worker_client.training.tasks import task_for
 
 SIZES = {
@@ -78,24 +82,20 @@ def layout_of(model, packed):
     return Packed(first_position(model))
 
 
-def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weight=None, packed=True, smoothing=0.0):
+def built_model(family, task_type):
     torch.manual_seed(0)
     config, model = MODELS[family, task_type]
-    built = model(config(**SIZES))
-    kept = KeepGradient()
-    like = {"batch_size": 8, "epochs": 1, "early_stopping_patience": 0, "label_smoothing": smoothing}
-    hyper = Hyperparameters.from_spec(like)
-    arguments = trainer.training_arguments(
-        hyper, seed=1, recipe=Recipe("cpu", "fp32"), output_dir=str(tmp_path), largest_batch=largest_batch
-    )
-    arguments.eval_strategy = arguments.save_strategy = "no"
-    arguments.max_grad_norm = 0.0  # clipping would hide a wrong length
+    return model(config(**SIZES))
+
+
+def engine_of(built, arguments, task_type, *, windows=False, weight=None, packed=True, callbacks=()):
     labels = ["a", "b", "c"] if task_type == "text_classification" else ["O", "B-X", "I-X"]
     encoded = Encoded(features(task_type, windows), list(range(8)), [0] * 8)
-    engine = trainer.EncoderTrainer(
+    lengths = [feature["length"] for feature in encoded.features]
+    return trainer.EncoderTrainer(
         model=built,
         args=arguments,
-        callbacks=[kept],
+        callbacks=list(callbacks),
         task=task_for(task_type, labels),
         train=encoded,
         validation=([], encoded),
@@ -103,11 +103,23 @@ def gradient(tmp_path, family, task_type, *, largest_batch, windows=False, weigh
         fingerprint="",
         tokenizer=OneTokenizer(),
         layout=layout_of(built, packed),
-        order=LengthGroupedOrder([feature["length"] for feature in encoded.features], batch_size=8, seed=1),
+        order=RowOrder(lengths, batch_size=arguments.train_batch_size, seed=1, grouped=False),
         memory=None,
         note=None,
     )
-    engine.train()
+
+
+def gradient(tmp_path, family, task_type, *, largest_batch, smoothing=0.0, **like):
+    kept = KeepGradient()
+    hyper = Hyperparameters.from_spec(
+        {"batch_size": 8, "epochs": 1, "early_stopping_patience": 0, "label_smoothing": smoothing}
+    )
+    arguments = trainer.training_arguments(
+        hyper, seed=1, recipe=Recipe("cpu", "fp32"), output_dir=str(tmp_path), largest_batch=largest_batch
+    )
+    arguments.eval_strategy = arguments.save_strategy = "no"
+    arguments.max_grad_norm = 0.0  # clipping would hide a wrong length
+    engine_of(built_model(family, task_type), arguments, task_type, callbacks=[kept], **like).train()
     return kept.gradient
 
 
@@ -121,6 +133,52 @@ def test_two_rows_four_times_give_the_gradient_of_eight(tmp_path, family, task_t
     split = gradient(tmp_path / "b", family, task_type, largest_batch=2, packed=packed, **like)
     assert float(split.norm() / whole.norm()) == pytest.approx(1.0, abs=1e-4)
     assert torch.allclose(split, whole, atol=1e-6)
+
+
+class InOneOrder(Trainer):
+    """The library's Trainer as it is, but for the order of rows."""
+
+    order = None
+
+    def _get_train_sampler(self, train_dataset=None):
+        return self.order
+
+
+@pytest.mark.parametrize(("family", "task_type"), MODELS, ids=lambda value: value)
+def test_with_the_same_batches_and_settings_our_weights_are_those_of_the_library(tmp_path, family, task_type):
+    like = {"learning_rate": 1e-2, "batch_size": 3, "epochs": 2, "weight_decay": 0.0, "warmup_ratio": 0.0}
+    hyper = Hyperparameters.from_spec({**like, "early_stopping_patience": 0})
+    arguments = trainer.training_arguments(
+        hyper, seed=1, recipe=Recipe("cpu", "fp32"), output_dir=str(tmp_path / "ours"), largest_batch=None
+    )
+    arguments.eval_strategy = arguments.save_strategy = "no"
+    ours = engine_of(built_model(family, task_type), arguments, task_type)
+    theirs = InOneOrder(
+        model=built_model(family, task_type),
+        args=TrainingArguments(
+            str(tmp_path / "theirs"),
+            learning_rate=1e-2,
+            per_device_train_batch_size=3,
+            num_train_epochs=2,
+            use_cpu=True,
+            remove_unused_columns=False,
+            save_strategy="no",
+            report_to="none",
+        ),
+        train_dataset=ours.train_dataset,
+        data_collator=lambda rows: ours.task.collate(rows, Padded(1)),
+    )
+    theirs.order = ours.order
+    start = weights(ours.model)
+    ours.train()
+    theirs.train()
+    moved = weights(theirs.model) - start
+    assert float(moved.norm()) > 0.1
+    assert float((weights(ours.model) - weights(theirs.model)).norm() / moved.norm()) < 1e-3
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten().clone() for parameter in model.parameters()])
 
 
 @pytest.mark.parametrize("weight", [None, torch.tensor([0.5, 1.0, 3.0])], ids=["plain", "weighted"])
@@ -170,14 +228,47 @@ def test_a_label_that_the_run_does_not_know_names_the_row_and_not_the_text():
     assert "segredo" not in str(refused.value)
 
 
-def test_the_order_is_fixed_by_seed_and_epoch_and_groups_by_length():
-    lengths = np.random.default_rng(0).integers(5, 500, 1_000).tolist()
-    order = LengthGroupedOrder(lengths, batch_size=8, seed=7)
+LENGTHS = np.random.default_rng(0).integers(5, 500, 1_000).tolist()
+
+
+@pytest.mark.parametrize("grouped", [True, False], ids=["grouped", "random"])
+def test_the_order_is_fixed_by_seed_and_epoch_and_has_every_row(grouped):
+    order = RowOrder(LENGTHS, batch_size=8, seed=7, grouped=grouped)
     first = list(order)
     order.set_epoch(1)
     second = list(order)
     order.set_epoch(0)
     assert list(order) == first != second
     assert sorted(second) == list(range(1_000))
-    padded = sum(max(lengths[i] for i in first[at : at + 8]) * 8 for at in range(0, 1_000, 8))
-    assert sum(lengths) / padded > 0.9
+
+
+def test_a_grouped_order_saves_padding():
+    order = list(RowOrder(LENGTHS, batch_size=8, seed=7, grouped=True))
+    padded = sum(max(LENGTHS[i] for i in order[at : at + 8]) * 8 for at in range(0, 1_000, 8))
+    assert sum(LENGTHS) / padded > 0.9
+
+
+def test_an_order_that_is_not_grouped_does_not_look_at_lengths():
+    orders = [RowOrder(lengths, batch_size=8, seed=7, grouped=False) for lengths in (LENGTHS, LENGTHS[::-1])]
+    assert list(orders[0]) == list(orders[1])
+
+
+@pytest.mark.parametrize(
+    ("task_type", "layout", "grouped"),
+    [
+        ("text_classification", Packed(0), False),
+        ("text_classification", Padded(0), True),
+        ("token_classification", Packed(0), False),
+        ("token_classification", Padded(0), False),
+    ],
+)
+def test_only_padded_texts_with_one_label_are_grouped_by_length(task_type, layout, grouped):
+    encoded = SimpleNamespace(features=[{"length": 5}] * 4)
+    prepared = SimpleNamespace(
+        encoded={"train": encoded, "validation": encoded},
+        hyper=Hyperparameters(),
+        spec=SimpleNamespace(seed=1),
+        task=task_for(task_type, ["O"]),
+    )
+    order, _ = attempt._work(prepared, layout)
+    assert order.grouped is grouped

@@ -6,14 +6,14 @@ import pytest
 
 from worker_client.training import callbacks
 from worker_client.training.callbacks import Telemetry
-from worker_client.training.ordering import LengthGroupedOrder
+from worker_client.training.ordering import RowOrder
 from worker_client.training.workload import Workload
 
 LENGTHS = [10] * 40 + [500] * 8
 
 
 def work(epochs=2, validation=100):
-    return Workload(LengthGroupedOrder(LENGTHS, batch_size=8, seed=3), epochs=epochs, validation=validation)
+    return Workload(RowOrder(LENGTHS, batch_size=8, seed=3, grouped=False), epochs=epochs, validation=validation)
 
 
 def test_a_run_is_done_after_its_last_step_and_half_done_after_half_its_epochs():
@@ -21,7 +21,7 @@ def test_a_run_is_done_after_its_last_step_and_half_done_after_half_its_epochs()
 
 
 def test_a_step_counts_as_much_as_its_rows_have_sub_tokens():
-    order = LengthGroupedOrder(LENGTHS, batch_size=8, seed=3)
+    order = RowOrder(LENGTHS, batch_size=8, seed=3, grouped=False)
     workload = Workload(order, epochs=1, validation=0)
     rows = order.rows_of(0).tolist()
     for step in range(7):
@@ -30,7 +30,7 @@ def test_a_step_counts_as_much_as_its_rows_have_sub_tokens():
 
 
 def test_an_epoch_that_does_not_fill_its_last_step_ends_with_it():
-    workload = Workload(LengthGroupedOrder([5] * 9, batch_size=8, seed=1), epochs=2, validation=0)
+    workload = Workload(RowOrder([5] * 9, batch_size=8, seed=1, grouped=False), epochs=2, validation=0)
     assert [workload.done(step) for step in (1, 2, 4)] == pytest.approx([8 / 18, 0.5, 1.0])
 
 

@@ -15,7 +15,7 @@ from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
 from worker_client.training import checkpoints, environment, narration, together, trainer
 from worker_client.training.base_models import BaseModel, load_base_model
-from worker_client.training.batches import Layout
+from worker_client.training.batches import Layout, Padded
 from worker_client.training.callbacks import SaveByClock, StopOnRequest, Telemetry, epoch_points
 from worker_client.training.data import Parts, load_records, split_records, verify_sha256
 from worker_client.training.encoding import Encoded
@@ -26,7 +26,7 @@ from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.layers import check_layers
 from worker_client.training.log_lines import quieten_transformers
 from worker_client.training.memory import FakeLimit, Memory
-from worker_client.training.ordering import LengthGroupedOrder
+from worker_client.training.ordering import RowOrder
 from worker_client.training.packing import layout_for
 from worker_client.training.progress import Progress
 from worker_client.training.stopping import Stopping
@@ -152,7 +152,7 @@ def _engine(
     )
     memory.note_tried(arguments)
     layout = _layout(prepared, arguments.device)
-    order, workload = _work(prepared)
+    order, workload = _work(prepared, layout)
     narration.recipe(prepared.recipe, arguments, layout, spec.base_model)
     return trainer.build_trainer(
         model=prepared.base.model,
@@ -177,13 +177,16 @@ def _engine(
     )
 
 
-def _work(prepared: Prepared) -> tuple[LengthGroupedOrder, Workload]:
+def _work(prepared: Prepared, layout: Layout) -> tuple[RowOrder, Workload]:
     """The rows of every step, and what they take."""
     lengths, validation = (
         [feature["length"] for feature in prepared.encoded[part].features] for part in ("train", "validation")
     )
-    order = LengthGroupedOrder(lengths, batch_size=prepared.hyper.batch_size, seed=prepared.spec.seed)
-    return order, Workload(order, epochs=prepared.hyper.epochs, validation=sum(validation))
+    hyper, spec = prepared.hyper, prepared.spec
+    # Packed batches have no padding to save.
+    grouped = isinstance(layout, Padded) and prepared.task.rows_weigh_alike
+    order = RowOrder(lengths, batch_size=hyper.batch_size, seed=spec.seed, grouped=grouped)
+    return order, Workload(order, epochs=hyper.epochs, validation=sum(validation))
 
 
 def _layout(prepared: Prepared, device: torch.device) -> Layout:

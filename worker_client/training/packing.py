@@ -45,7 +45,7 @@ def layout_for(model: Any, texts: Sequence[np.ndarray], *, pad_id: int, dtype: t
         if not why_not:
             return packed
         model.set_attn_implementation("sdpa")
-    logger.info("Batches are padded and grouped by length: %s", why_not)
+    logger.info("Batches are padded: %s", why_not)
     return padded
 
 

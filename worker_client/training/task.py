@@ -45,6 +45,9 @@ class Task(ABC):
     counted: ClassVar[str]  # what carries a label: rows or words
     pipeline_tag: ClassVar[str]
     auto_class: ClassVar[str]  # of transformers
+    # Whether a row counts alike however long it is. Where each word counts, a batch of short rows would be a whole step
+    # for few words: grouped by length, rows of words are learned worse.
+    rows_weigh_alike: ClassVar[bool]
 
     def __init__(self, labels: Sequence[str]) -> None:
         self.labels = list(labels)

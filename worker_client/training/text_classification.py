@@ -22,6 +22,7 @@ class TextClassification(Task):
     counted = "rows"
     pipeline_tag = "text-classification"
     auto_class = "AutoModelForSequenceClassification"
+    rows_weigh_alike = True
 
     def text_of(self, record: Record) -> str:
         """The document."""

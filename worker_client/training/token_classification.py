@@ -25,6 +25,7 @@ class TokenClassification(Task):
     counted = "words"
     pipeline_tag = "token-classification"
     auto_class = "AutoModelForTokenClassification"
+    rows_weigh_alike = False
 
     def __init__(self, labels: Sequence[str]) -> None:
         # Words that a model never sees are predicted O, so O is always among the tags.

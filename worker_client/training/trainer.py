@@ -22,7 +22,7 @@ from worker_client.training.faults import explain, is_memory
 from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.layers import parameter_groups
 from worker_client.training.memory import Memory
-from worker_client.training.ordering import LengthGroupedOrder
+from worker_client.training.ordering import RowOrder
 from worker_client.training.scoring import answers
 from worker_client.training.task import Decoded, Task
 
@@ -44,7 +44,7 @@ class EncoderTrainer(Trainer):
         fingerprint: str,
         tokenizer: Any,
         layout: Layout,
-        order: LengthGroupedOrder,
+        order: RowOrder,
         memory: Memory,
         note: Callable[..., None],
         layer_lr_decay: float = 1.0,
@@ -144,7 +144,7 @@ class EncoderTrainer(Trainer):
             decayed=set(self.get_decay_parameter_names(self.model)),
         )
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
+    def _get_train_sampler(self, train_dataset: Any = None) -> RowOrder:
         return self.order
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
@@ -188,7 +188,7 @@ class EncoderTrainer(Trainer):
 class OrderOfEpoch(TrainerCallback):
     """Tells the order which epoch begins, also when a resumed run begins in the middle of one."""
 
-    def __init__(self, order: LengthGroupedOrder) -> None:
+    def __init__(self, order: RowOrder) -> None:
         self.order = order
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:

@@ -2,7 +2,7 @@
 
 import torch
 
-from worker_client.training.ordering import LengthGroupedOrder
+from worker_client.training.ordering import RowOrder
 
 TRAINING_COST = 3  # forward and backward together take about three times the forward of an evaluation
 
@@ -10,7 +10,7 @@ TRAINING_COST = 3  # forward and backward together take about three times the fo
 class Workload:
     """All epochs of a run, with their evaluations; early stopping may end it before."""
 
-    def __init__(self, order: LengthGroupedOrder, *, epochs: int, validation: int) -> None:
+    def __init__(self, order: RowOrder, *, epochs: int, validation: int) -> None:
         """validation: sub-tokens of the validation part."""
         self.rows_per_step = order.batch_size
         self._order = order
