@@ -44,9 +44,9 @@ from tests.end_to_end.site import Site
 
 CLAIMERS = {"postgresql": (1, 8, 32), "sqlite": (1, 8, 16)}
 HTTP_CLIENTS, HTTP_CLAIMS = 16, 960
-PENDING = 3_000  # of which CLAIMS are claimed in a turn, so that the queue never runs dry
-CLAIMS = 1_920
-WORKERS = 2_048
+PENDING = 7_000  # of which CLAIMS are claimed in a turn, so that the queue never runs dry
+CLAIMS = 5_760  # seconds: what a connection does once, and the pages first written since a checkpoint, weigh little
+WORKERS = 6_144
 FLEET = 32  # as many made all that is finished, and as many are at work
 WARM_UP = 12  # claims of nothing per connection, after which psycopg and PostgreSQL have prepared theirs
 GPU = {"gpus": [{"name": "GPU", "memory_bytes": 24 * 2**30}]}  # so that the capability check has something to do

@@ -217,12 +217,16 @@ class Job(models.Model):
                 name="ix_bert_jobs_held_before",
                 condition=Q(status=Status.PENDING, worker__isnull=False),
             ),
-            models.Index(fields=["lease_expires_at"], name="ix_bert_jobs_lease", condition=Q(status=Status.RUNNING)),
+            # Only who runs has a lease. Asked with the status, PostgreSQL may read all that run in the status's index.
+            models.Index(
+                fields=["lease_expires_at"], name="ix_bert_jobs_lease", condition=Q(lease_expires_at__isnull=False)
+            ),
         ]
         constraints = [
             models.CheckConstraint(condition=Q(status__in=Status.values), name="ck_bert_jobs_status"),
             models.CheckConstraint(
-                condition=~Q(status=Status.RUNNING) | Q(lease_expires_at__isnull=False),
+                condition=Q(status=Status.RUNNING, lease_expires_at__isnull=False)
+                | ~Q(status=Status.RUNNING) & Q(lease_expires_at__isnull=True),
                 name="ck_bert_jobs_running_has_lease",
             ),
         ]
@@ -263,7 +267,11 @@ class Attempt(models.Model):
         ordering = ["job", "number"]
         constraints = [
             models.UniqueConstraint(fields=["job", "number"], name="uq_bert_attempts_number"),
-            models.UniqueConstraint(fields=["job"], condition=Q(ended_at=None), name="uq_bert_attempts_live_per_job"),
+            # Numbers begin at 1. The second condition keeps PostgreSQL from reading all live attempts in this index,
+            # which it does while it believes them to be few, to find those of one worker.
+            models.UniqueConstraint(
+                fields=["job"], condition=Q(ended_at=None, number__gt=0), name="uq_bert_attempts_live_per_job"
+            ),
             models.UniqueConstraint(
                 fields=["worker"], condition=Q(ended_at=None), name="uq_bert_attempts_live_per_worker"
             ),

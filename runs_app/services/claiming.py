@@ -18,11 +18,12 @@ from runs_app.services.capability import beyond
 from runs_app.services.transitions import worker_actor
 from workers_app.models import Worker
 
-# One job's attempts are few. OFFSET 0 keeps PostgreSQL from joining all of them, which it sometimes thinks is cheaper.
-FAILED_HERE = f"""EXISTS (
+# One job's attempts are few, and most jobs that wait have none: that is looked at first. OFFSET 0 keeps PostgreSQL from
+# joining all attempts, which it sometimes thinks is cheaper.
+FAILED_HERE = f"""(job.attempt > 0 AND EXISTS (
     SELECT 1 FROM bert_attempts AS past
      WHERE past.job_id = job.id AND past.worker_id = %(worker)s
-       AND past.reason IN ({", ".join(f"'{reason}'" for reason in MACHINE_REASONS)}) LIMIT 1 OFFSET 0)"""  # noqa: S608
+       AND past.reason IN ({", ".join(f"'{reason}'" for reason in MACHINE_REASONS)}) LIMIT 1 OFFSET 0))"""  # noqa: S608
 
 # The first job of a turn: by priority, then by age. One that `claim_id` was ever answered with is left out, so that a
 # late repeat of an old request never yields it again.
@@ -31,9 +32,9 @@ FIRST = """(
      WHERE job.status = 'pending' AND {turn} AND NOT ({impossible})
        AND (job.not_before IS NULL OR job.not_before <= %(now)s)
        AND (job.worker_id = %(worker)s OR job.reserved_until IS NULL OR job.reserved_until <= %(now)s)
-       AND NOT EXISTS (
+       AND (job.attempt = 0 OR NOT EXISTS (
            SELECT 1 FROM bert_attempts AS past
-            WHERE past.job_id = job.id AND past.claim_id = %(claim_id)s LIMIT 1 OFFSET 0)
+            WHERE past.job_id = job.id AND past.claim_id = %(claim_id)s LIMIT 1 OFFSET 0))
      ORDER BY job.priority DESC, job.id LIMIT 1 {lock})"""
 
 # The turns: what the worker held last; what never failed for something that its machine lacks; what is left.
@@ -42,8 +43,8 @@ NOT_FAILED_HERE = f"NOT {FAILED_HERE}"
 LEFT = "1 = 1"
 
 # Nothing is taken while the worker holds a job, or before an expired lease is seen to: `min` is the first entry of
-# ix_bert_jobs_lease, where EXISTS may read all jobs that run. A checkpoint lies on the disk of the worker that held the
-# job last, and on no other.
+# ix_bert_jobs_lease, whatever PostgreSQL believes of the jobs that run. A checkpoint lies on the disk of the worker that
+# held the job last, and on no other.
 TAKE = """
 UPDATE bert_jobs
    SET status = 'running', attempt = attempt + 1, worker_id = %(worker)s, lease_expires_at = %(lease_end)s,
@@ -51,7 +52,7 @@ UPDATE bert_jobs
        phase = '', progress_message = '', not_before = NULL, reserved_until = NULL
  WHERE status = 'pending' AND id = {next}
    AND NOT EXISTS (SELECT 1 FROM bert_attempts WHERE worker_id = %(worker)s AND ended_at IS NULL)
-   AND ((SELECT min(lease_expires_at) FROM bert_jobs WHERE status = 'running') <= %(now)s) IS NOT TRUE
+   AND ((SELECT min(lease_expires_at) FROM bert_jobs) <= %(now)s) IS NOT TRUE
 RETURNING {columns}"""
 
 START_RUN = """

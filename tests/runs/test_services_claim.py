@@ -148,7 +148,8 @@ def test_another_worker_takes_the_job_that_its_old_worker_has_not_claimed_again(
 @pytest.mark.parametrize("status", [s for s in Status.values if s != Status.PENDING])
 def test_only_a_pending_job_can_be_claimed(worker: Worker, status: str) -> None:
     job = make_job()
-    Job.objects.filter(pk=job.pk).update(status=status, lease_expires_at=timezone.now() + timedelta(hours=1))
+    lease_end = timezone.now() + timedelta(hours=1) if status == Status.RUNNING else None
+    Job.objects.filter(pk=job.pk).update(status=status, lease_expires_at=lease_end)
     assert claim(worker) is None
 
 
