@@ -53,7 +53,7 @@ def job(tmp_path_factory):
 
 def outcome_with(long_text, job, folder):
     rows, base = job
-    like = {"long_text": long_text, "max_length": 512, "window_stride": 16, "epochs": 7, "learning_rate": 5e-3}
+    like = {"long_text": long_text, "max_length": 512, "window_stride": 16, "epochs": 10, "learning_rate": 5e-3}
     like["early_stopping_patience"] = 0
     spec = make_spec(folder, rows, hyperparameters=like, base_model="org/one-layer", base_model_dir=base)
     workspace = make_workspace(folder, spec)
