@@ -170,10 +170,10 @@ class LiveStreams:
 
 
 async def _until_gone(receive: Receive, work: Coroutine[Any, Any, None]) -> None:
-    """Do the work unless the client leaves before."""
+    """Do the work unless the client leaves before, or is so slow to read that its time is over."""
     working, leaving = asyncio.ensure_future(work), asyncio.ensure_future(_gone(receive))
     try:
-        await asyncio.wait([working, leaving], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([working, leaving], timeout=STREAM_S + KEEP_ALIVE_S, return_when=asyncio.FIRST_COMPLETED)
     finally:
         leaving.cancel()
         working.cancel()

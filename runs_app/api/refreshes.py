@@ -2,15 +2,19 @@
 
 import asyncio
 import re
+from contextlib import AsyncExitStack
 
 from runs_app.api.waiting_claims import Application, Message, Receive, Send
 
-PATH = re.compile(r".*/runs?/\d+/(live|curves|logs)/?")  # all are short: a stream's own answer is no more than a head
+PATH = re.compile(r".*/runs?/\d+/(live|curves|logs)/?")
 AT_ONCE = 2  # one that computes, one that waits for the database
 
 
 class RefreshesInLine:
-    """Lets in AT_ONCE of them: a worker's call, or a person's click, competes with no more than these."""
+    """Lets in AT_ONCE of them: a worker's call, or a person's click, competes with no more than these.
+
+    A place is held while Django makes the answer: a client that is slow to ask, or to read, keeps nobody waiting.
+    """
 
     def __init__(self, application: Application) -> None:
         self.application = application
@@ -18,7 +22,21 @@ class RefreshesInLine:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and PATH.fullmatch(scope["path"]):
-            async with self.places:
-                await self.application(scope, receive, send)
+            await self._in_line(scope, receive, send)
         else:
             await self.application(scope, receive, send)
+
+    async def _in_line(self, scope: Message, receive: Receive, send: Send) -> None:
+        async with AsyncExitStack() as place:
+
+            async def receive_in_line() -> Message:
+                message = await receive()
+                if message["type"] == "http.request" and not message.get("more_body"):
+                    await place.enter_async_context(self.places)
+                return message
+
+            async def leave_and_send(message: Message) -> None:
+                await place.aclose()
+                await send(message)
+
+            await self.application(scope, receive_in_line, leave_and_send)

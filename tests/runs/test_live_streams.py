@@ -214,6 +214,21 @@ def test_a_stream_ends_when_its_page_is_closed(log: Log) -> None:
     assert [message.get("more_body") for message in sent] == [None, True]
 
 
+def test_a_stream_ends_though_its_client_never_reads(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_streams, "STREAM_S", 0.1)
+    monkeypatch.setattr(live_streams, "KEEP_ALIVE_S", 0.1)
+
+    async def is_stuck(message: Any) -> None:
+        if message["type"] == "http.response.body":
+            await asyncio.Event().wait()
+
+    async def listen() -> None:
+        application = LiveStreams(answer((b"X-Live-Stream", b"1 0")))
+        await asyncio.wait_for(application({"type": "http", "method": "GET", "path": LOGS}, stays, is_stuck), 2)
+
+    asyncio.run(listen())
+
+
 def test_a_stream_ends_when_the_database_is_away_at_its_beginning(log: Log) -> None:
     log.failures = [OperationalError("away")]
     sent = ask(LiveStreams(answer((b"X-Live-Stream", b"1 0"))), LOGS, stays)

@@ -42,7 +42,7 @@ def late_signs(count):
 def job(tmp_path_factory):
     """The sheet and a base model of one layer: the two trainings take half a minute of a processor together."""
     torch.manual_seed(0)
-    folder, rows = tmp_path_factory.mktemp("base"), late_signs(120)
+    folder, rows = tmp_path_factory.mktemp("base"), late_signs(240)
     records = [Record(row, text=text, label=label) for row, (text, label) in enumerate(rows, start=2)]
     tokenizer = _tiny_tokenizer(task_for("text_classification", list(SIGNS)), records)
     assert min(len(tokenizer(text)["input_ids"]) for text, _ in rows) > BEFORE
@@ -53,7 +53,7 @@ def job(tmp_path_factory):
 
 def outcome_with(long_text, job, folder):
     rows, base = job
-    like = {"long_text": long_text, "max_length": 512, "window_stride": 16, "epochs": 7, "learning_rate": 5e-3}
+    like = {"long_text": long_text, "max_length": 512, "window_stride": 16, "epochs": 5, "learning_rate": 5e-3}
     like["early_stopping_patience"] = 0
     spec = make_spec(folder, rows, hyperparameters=like, base_model="org/one-layer", base_model_dir=base)
     workspace = make_workspace(folder, spec)
