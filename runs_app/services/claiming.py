@@ -43,8 +43,8 @@ NOT_FAILED_HERE = f"NOT {FAILED_HERE}"
 LEFT = "1 = 1"
 
 # Nothing is taken while the worker holds a job, or before an expired lease is seen to: `min` is the first entry of
-# ix_bert_jobs_lease, whatever PostgreSQL believes of the jobs that run. A checkpoint lies on the disk of the worker that
-# held the job last, and on no other.
+# ix_bert_jobs_lease, whatever PostgreSQL believes of the jobs that run. A checkpoint lies on the disk of the worker
+# that held the job last, and on no other.
 TAKE = """
 UPDATE bert_jobs
    SET status = 'running', attempt = attempt + 1, worker_id = %(worker)s, lease_expires_at = %(lease_end)s,
