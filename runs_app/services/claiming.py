@@ -52,7 +52,7 @@ UPDATE bert_jobs
        phase = '', progress_message = '', not_before = NULL, reserved_until = NULL
  WHERE status = 'pending' AND id = {next}
    AND NOT EXISTS (SELECT 1 FROM bert_attempts WHERE worker_id = %(worker)s AND ended_at IS NULL)
-   AND ((SELECT min(lease_expires_at) FROM bert_jobs) <= %(now)s) IS NOT TRUE
+   AND ((SELECT min(lease_expires_at) FROM bert_jobs WHERE lease_expires_at IS NOT NULL) <= %(now)s) IS NOT TRUE
 RETURNING {columns}"""
 
 START_RUN = """
