@@ -13,7 +13,8 @@ AT_ONCE = 2  # one that computes, one that waits for the database
 class RefreshesInLine:
     """Lets in AT_ONCE of them: a worker's call, or a person's click, competes with no more than these.
 
-    A place is held while Django makes the answer: a client that is slow to ask, or to read, keeps nobody waiting.
+    A place is held while Django is at work, which goes on when the answer is complete: it closes the connection to the
+    database. A client that is slow to ask, or to read, keeps nobody waiting.
     """
 
     def __init__(self, application: Application) -> None:
@@ -27,6 +28,7 @@ class RefreshesInLine:
             await self.application(scope, receive, send)
 
     async def _in_line(self, scope: Message, receive: Receive, send: Send) -> None:
+        answer: list[Message] = []
         async with AsyncExitStack() as place:
 
             async def receive_in_line() -> Message:
@@ -35,8 +37,9 @@ class RefreshesInLine:
                     await place.enter_async_context(self.places)
                 return message
 
-            async def leave_and_send(message: Message) -> None:
-                await place.aclose()
-                await send(message)
+            async def keep(message: Message) -> None:
+                answer.append(message)
 
-            await self.application(scope, receive_in_line, leave_and_send)
+            await self.application(scope, receive_in_line, keep)
+        for message in answer:
+            await send(message)

@@ -10,14 +10,20 @@ from runs_app.api.refreshes import AT_ONCE, RefreshesInLine
 ASKING = 20
 
 
+async def answer(_scope: Any, receive: Any, send: Any) -> None:
+    await receive()
+    await send({"type": "http.response.start"})
+    await send({"type": "http.response.body"})
+
+
 class Busy:
-    """An application that remembers how many asked it at the same time, at most."""
+    """An application that remembers how many asked it at the same time, at most, and that works on after its answer."""
 
     def __init__(self) -> None:
         self.now = self.most = 0
 
-    async def __call__(self, _scope: Any, receive: Any, _send: Any) -> None:
-        await receive()
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await answer(scope, receive, send)
         self.now += 1
         self.most = max(self.most, self.now)
         await asyncio.sleep(0.01)
@@ -37,12 +43,6 @@ async def is_stuck(*_message: Any) -> Any:
 
 async def reads(_message: Any) -> None:
     """Takes the answer at once."""
-
-
-async def answer(_scope: Any, receive: Any, send: Any) -> None:
-    await receive()
-    await send({"type": "http.response.start"})
-    await send({"type": "http.response.body"})
 
 
 @pytest.mark.parametrize(
