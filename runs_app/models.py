@@ -100,10 +100,20 @@ class Run(models.Model):
     report = models.JSONField(_("report"), default=dict)
     environment = models.JSONField(_("environment"), default=dict)
     reproduced_from = models.ForeignKey(
-        "self", null=True, on_delete=models.SET_NULL, related_name="reproductions", verbose_name=_("reproduced from")
+        "self",
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="reproductions",
+        verbose_name=_("reproduced from"),
+        db_index=False,
     )
     created_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+", verbose_name=_("created by")
+        settings.AUTH_USER_MODEL,
+        null=True,
+        on_delete=models.SET_NULL,
+        related_name="+",
+        verbose_name=_("created by"),
+        db_index=False,
     )
     created_at = models.DateTimeField(_("created at"), auto_now_add=True)
     started_at = models.DateTimeField(_("started at"), null=True)
@@ -117,10 +127,22 @@ class Run(models.Model):
         verbose_name = _("run")
         verbose_name_plural = _("runs")
         ordering = ["-id"]
+        # A claim writes its run into each of them anew, but for those that hold only what is over, or was reproduced.
         indexes = [
             models.Index(fields=["status"], name="ix_bert_runs_status"),
-            models.Index(fields=["status", "-finished_at"], name="ix_bert_runs_finished"),
-            models.Index(fields=["base_model", "status", "-finished_at"], name="ix_bert_runs_of_base_model"),
+            models.Index(
+                fields=["reproduced_from"],
+                name="ix_bert_runs_reproduced",
+                condition=Q(reproduced_from__isnull=False),
+            ),
+            models.Index(
+                fields=["status", "-finished_at"], name="ix_bert_runs_finished", condition=Q(finished_at__isnull=False)
+            ),
+            models.Index(
+                fields=["base_model", "status", "-finished_at"],
+                name="ix_bert_runs_of_base_model",
+                condition=Q(finished_at__isnull=False),
+            ),
             # All that a list filters, searches or sorts by: counting and sorting reads this and not the wide rows.
             models.Index(
                 fields=[

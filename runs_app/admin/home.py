@@ -100,9 +100,8 @@ def _jobs(status: Status) -> QuerySet[Job]:
 def _ended(status: Status) -> QuerySet[Run]:
     """The latest of them; archived ones are no news."""
     names = ["name", "dataset__name", "base_model", "batch_size", "max_length", "metrics", "failure_reason"]
-    ended = (
-        Run.objects.filter(status=status, archived_at=None).select_related("dataset").order_by("-finished_at", "-pk")
-    )
+    latest = Run.objects.filter(status=status, archived_at=None, finished_at__isnull=False)  # the index's condition
+    ended = latest.select_related("dataset").order_by("-finished_at", "-pk")
     return ended.only(*names, "started_at", "finished_at")[:ENDED_SHOWN]
 
 

@@ -66,7 +66,9 @@ def memory_needed(run: Run) -> Estimate | None:
 
 
 def _finished(run: Run) -> QuerySet[Run]:
-    finished = Run.objects.filter(status=Status.COMPLETED, base_model=run.base_model).select_related("dataset")
+    # finished_at for the index's sake
+    same = {"status": Status.COMPLETED, "base_model": run.base_model, "finished_at__isnull": False}
+    finished = Run.objects.filter(**same).select_related("dataset")
     return finished.defer("report", "notes", "traceback").order_by("-finished_at", "-pk")
 
 
