@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib import admin
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery
+from django.db.models import Count, F, IntegerField, OuterRef, QuerySet, Subquery
 from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
@@ -43,14 +43,14 @@ class BaseModelAdmin(ProductAdmin):
         """The built-in model is always there."""
         return super().has_delete_permission(request, obj) and (obj is None or obj.model_id != BUILTIN_TINY_BERT)
 
-    @admin.display(description=_("parameters"), ordering="parameter_count")
+    @admin.display(description=_("parameters"), ordering=F("parameter_count").asc(nulls_first=True))
     def parameters(self, model: BaseModel) -> str:
         """In millions."""
         if not model.parameter_count:
             return NOTHING
         return number_format(round(model.parameter_count / 1e6), force_grouping=True) + " M"
 
-    @admin.display(description=_("download"), ordering="size_bytes")
+    @admin.display(description=_("download"), ordering=F("size_bytes").asc(nulls_first=True))
     def download(self, model: BaseModel) -> str:
         """What a worker fetches once."""
         return filesizeformat(model.size_bytes) if model.size_bytes else NOTHING

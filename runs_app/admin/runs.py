@@ -333,7 +333,7 @@ class RunAdmin(ProductAdmin):
         """Short, the id on hover."""
         return format_html('<span title="{}">{}</span>', run.base_model, run.base_model_label or run.base_model)
 
-    @admin.display(description=gettext_lazy("worker"), ordering="job__worker__name")
+    @admin.display(description=gettext_lazy("worker"), ordering=F("job__worker__name").asc(nulls_first=True))
     def worker(self, run: Run) -> str:
         """Who has or had it."""
         return str(run.job.worker or NOTHING)

@@ -44,7 +44,7 @@ class TrainedModelAdmin(ShownOnRun, ProductAdmin):
         """What it was trained on."""
         return shortened(model.run.dataset.name)
 
-    @admin.display(description=_("worker"), ordering="worker__name")
+    @admin.display(description=_("worker"), ordering=F("worker__name").asc(nulls_first=True))
     def worker_name(self, model: TrainedModel) -> str:
         """Whose disk it lies on."""
         return str(model.worker or NOTHING)

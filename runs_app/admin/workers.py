@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
 from django.urls import reverse
@@ -71,7 +72,7 @@ class WorkerWithRunsAdmin(WorkerAdmin):
         """A word, and since when where that matters."""
         return state_badge(worker, worker.current_job, timezone.now())
 
-    @admin.display(description=gettext_lazy("last seen"), ordering="last_seen_at")
+    @admin.display(description=gettext_lazy("last seen"), ordering=F("last_seen_at").asc(nulls_first=True))
     def seen(self, worker: Worker) -> str:
         """How long ago."""
         return ago(worker.last_seen_at, timezone.now())
@@ -86,7 +87,7 @@ class WorkerWithRunsAdmin(WorkerAdmin):
         """Names and memory."""
         return gpu_words(worker)
 
-    @admin.display(description=gettext_lazy("GPU now"), ordering="gpu_utilization")
+    @admin.display(description=gettext_lazy("GPU now"), ordering=F("gpu_utilization").asc(nulls_first=True))
     def gpu_now(self, worker: Worker) -> str:
         """Use and memory of the last heartbeat; what a worker did before it was lost is not now."""
         return gpu_load(worker) if worker.is_online(timezone.now()) else NOTHING

@@ -2,6 +2,7 @@
 
 import django_filters
 
+from datasets_app.api.filters import StableOrdering
 from runs_app.choices import Status
 from runs_app.models import Run
 
@@ -11,7 +12,7 @@ class RunFilter(django_filters.FilterSet):
 
     status = django_filters.ChoiceFilter(choices=Status.choices)
     base_model = django_filters.CharFilter()
-    ordering = django_filters.OrderingFilter(fields=["id", "name", "status", "created_at", "started_at", "finished_at"])
+    ordering = StableOrdering(fields=["id", "name", "status", "created_at", "started_at", "finished_at"])
 
     class Meta:
         model = Run

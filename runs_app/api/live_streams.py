@@ -57,6 +57,7 @@ class Watch:
     def __init__(self) -> None:
         self._feeds: dict[int, _Feed] = {}
         self._task: asyncio.Task[None] | None = None
+        self._is_told = False  # of the outage that lasts: one line in the log, and not two a second
 
     async def events(self, run_id: int, after: int) -> AsyncGenerator[str, None]:
         """Frames of a run after a line, until it is over and all is sent, or STREAM_S have passed."""
@@ -98,12 +99,18 @@ class Watch:
         try:
             found = await _look({run_id: replace(feed.place) for run_id, feed in feeds.items()})
         except Exception as error:  # whatever it is, the pages that are open must hear of the next look
-            is_known = isinstance(error, DatabaseError)
-            logger.warning("Open pages hear nothing at the moment: %s", error, exc_info=not is_known)
+            self._tell_once(error)
             return False
+        self._is_told = False
         for run_id, feed in feeds.items():
             feed.publish(found[run_id])
         return any(news.has_more for news in found.values())
+
+    def _tell_once(self, error: Exception) -> None:
+        if not self._is_told:
+            is_known = isinstance(error, DatabaseError)
+            logger.warning("Open pages hear nothing at the moment: %s", error, exc_info=not is_known)
+        self._is_told = True
 
 
 async def _look(places: Mapping[int, Place]) -> dict[int, News]:
@@ -135,13 +142,14 @@ class LiveStreams:
         self.watch = Watch()
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET" and PATH.fullmatch(scope["path"]):
+        if scope["type"] == "http" and PATH.fullmatch(scope["path"]):
             await self._answer(scope, receive, send)
         else:
             await self.application(scope, receive, send)
 
     async def _answer(self, scope: Message, receive: Receive, send: Send) -> None:
         asked: list[int] = []
+        wants_events = scope["method"] == "GET"  # HEAD has the header, too
 
         async def pass_on(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -150,12 +158,12 @@ class LiveStreams:
                 if asked:
                     kept = [(name, value) for name, value in message["headers"] if name.lower() not in _OURS]
                     message = {**message, "headers": kept}
-            elif asked:  # Django's empty body
+            elif asked and wants_events:  # Django's empty body
                 return
             await send(message)
 
         await self.application(scope, receive, pass_on)
-        if asked:
+        if asked and wants_events:
             await _until_gone(receive, self._send_events(send, *asked))
 
     async def _send_events(self, send: Send, run_id: int, after: int) -> None:

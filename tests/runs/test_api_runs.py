@@ -218,6 +218,20 @@ def test_the_list_is_ordered_as_asked(api: APIClient) -> None:
     assert [run["name"] for run in api.get(f"{API}/runs?ordering=name").json()["results"]] == sorted(names)
 
 
+def test_what_is_empty_comes_last_where_the_latest_comes_first(api: APIClient) -> None:
+    running, waiting = make_running_job().run, make_run()
+    for query, expected in [("-started_at", [running, waiting]), ("started_at", [waiting, running])]:
+        found = api.get(f"{API}/runs?ordering={query}").json()["results"]
+        assert [run["id"] for run in found] == [run.pk for run in expected]
+
+
+def test_equal_runs_are_ordered_by_age_however_the_list_is_ordered(api: APIClient) -> None:
+    dataset = make_dataset()
+    newest_first = [make_run(dataset, name="the same").pk for _number in range(5)][::-1]
+    for query in ("name", "-name", "status,-name"):
+        assert [run["id"] for run in api.get(f"{API}/runs?ordering={query}").json()["results"]] == newest_first
+
+
 @pytest.mark.parametrize(
     "query", ["status=done", "dataset=x", "dataset=99999999999999999999999", "ordering=password", "base_model=%00"]
 )

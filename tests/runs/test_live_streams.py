@@ -111,6 +111,22 @@ def test_an_outage_is_followed_by_the_next_look(log: Log) -> None:
     assert asyncio.run(listen()) == expected(0, 2)
 
 
+def test_an_outage_is_told_once(log: Log, caplog: pytest.LogCaptureFixture) -> None:
+    async def listen() -> None:
+        listener = asyncio.ensure_future(heard(Watch()))
+        await asyncio.sleep(0.1)
+        for _outage in range(2):
+            log.failures = [OperationalError("away")] * 5
+            while log.failures:
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.1)  # a look that finds the database there
+        log.is_over = True
+        await listener
+
+    asyncio.run(listen())
+    assert [record.getMessage() for record in caplog.records] == ["Open pages hear nothing at the moment: away"] * 2
+
+
 def test_a_listener_far_behind_is_cut_off_and_the_others_are_not(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(live_streams, "MOST_UNHEARD", 3)
 
@@ -159,14 +175,14 @@ def test_nothing_looks_after_the_last_page_was_closed_and_the_next_page_is_looke
 # In front of Django
 
 
-def ask(application: Any, path: str, receive: Any) -> list[dict[str, Any]]:
+def ask(application: Any, path: str, receive: Any, method: str = "GET") -> list[dict[str, Any]]:
     """The messages that the client gets."""
     sent: list[dict[str, Any]] = []
 
     async def send(message: dict[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(application({"type": "http", "method": "GET", "path": path}, receive, send))
+    asyncio.run(application({"type": "http", "method": method, "path": path}, receive, send))
     return sent
 
 
@@ -199,6 +215,13 @@ def test_events_follow_where_django_says_so(log: Log) -> None:
     assert start["headers"] == [(b"Vary", b"Cookie")]
     assert b"".join(body["body"] for body in bodies).decode() == RETRY + "<3><end>"
     assert [body.get("more_body", False) for body in bodies] == [True] * (len(bodies) - 1) + [False]
+
+
+def test_who_asks_for_the_head_of_a_stream_gets_no_events(log: Log) -> None:
+    start, body = ask(LiveStreams(answer((b"X-Live-Stream", b"1 0"), (b"Vary", b"Cookie"))), LOGS, stays, "HEAD")
+    assert start["headers"] == [(b"Vary", b"Cookie")]
+    assert body == {"type": "http.response.body", "body": b""}
+    assert log.looks == 0
 
 
 def test_an_answer_that_is_no_stream_passes_as_it_is(log: Log) -> None:

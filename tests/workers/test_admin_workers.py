@@ -283,3 +283,12 @@ def test_the_list_takes_the_same_number_of_queries_for_many_workers() -> None:
     for _number in range(8):
         make_worker()
     assert query_count(client, LIST) == few
+
+
+def test_who_was_never_seen_comes_after_all_who_were() -> None:
+    for name, seen in [("never", None), ("now", timezone.now()), ("before", timezone.now() - timedelta(days=1))]:
+        make_worker(name, last_seen_at=seen)
+    column = 3
+    for order, expected in [(f"-{column}", ["now", "before", "never"]), (str(column), ["never", "before", "now"])]:
+        page = signed_in().get(reverse("admin:workers_app_worker_changelist"), {"o": order})
+        assert [worker.name for worker in page.context["cl"].result_list] == expected
