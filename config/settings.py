@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "config.middleware.StaticFiles",
     "config.middleware.TolerateTrailingSlash",
     "config.middleware.ApiSpeaksUtc",
+    "config.middleware.PlainCookies",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
