@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.files.base import File
+from django.db import transaction
 from django.utils import timezone
 
 from datasets_app.annotating import annotate_sheet
@@ -22,6 +23,7 @@ from datasets_app.services import (
     private_copy,
     reader_limits,
     same_sheet,
+    still_there,
     store_sheet,
 )
 from datasets_app.sheet_child import look_at_file
@@ -55,7 +57,9 @@ def stage_upload(
         with path.open("rb") as content:
             staged.file.save("sheet.xlsx", File(content), save=False)
         try:
-            staged.save(force_insert=True)
+            with transaction.atomic():
+                staged.previous = still_there(previous)
+                staged.save(force_insert=True)
         except BaseException:
             staged.file.storage.delete(staged.file.name or "")
             raise
