@@ -145,6 +145,8 @@ class ProductAdmin(admin.ModelAdmin):
         """Django's list with our title, button and empty state."""
         if not all(is_key(value) for value in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise BadRequest  # no list of ours offers such a row, and the database cannot look it up
+        if any("\x00" in value for _name, values in request.GET.lists() for value in values):
+            raise BadRequest  # nor filters by a NUL, which PostgreSQL takes for no text
         words = {
             "title": capfirst(self.opts.verbose_name_plural),
             "media": LIST_MEDIA,

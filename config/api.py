@@ -3,8 +3,10 @@
 import logging
 from typing import Any
 
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
 from rest_framework import exceptions, status
 from rest_framework.pagination import PageNumberPagination
@@ -84,22 +86,28 @@ def _flatten(errors: Any, path: str = "") -> list[tuple[str, str]]:
 
 
 def json_error(status_code: int, code: str) -> Any:
-    """A handler for urls.py: JSON below the API, Django's own page elsewhere."""
-    from django.views import defaults
-
-    pages = {400: defaults.bad_request, 403: defaults.permission_denied, 404: defaults.page_not_found}
+    """A handler for urls.py: JSON below the API, a page elsewhere."""
 
     def handler(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+        details = {
+            400: _("The request could not be read."),
+            403: _("You may not do this."),
+            404: _("There is nothing at this address."),
+            500: _("Something went wrong on the server. It was written to the server's log."),
+        }
         if request.path.startswith(API_PREFIX):
-            details = {
-                400: _("The request could not be read."),
-                403: _("You may not do this."),
-                404: _("There is nothing at this address."),
-                500: _("Something went wrong on the server. It was written to the server's log."),
-            }
             return JsonResponse({"code": code, "detail": details[status_code]}, status=status_code)
-        if status_code == 500:
-            return defaults.server_error(request)
-        return pages[status_code](request, exception or Exception())
+        return error_page(status_code, details[status_code])
 
     return handler
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """What a form is answered whose page is older than the session: after a login in another window, say."""
+    return error_page(403, _("This page was open for too long. Go back, load it again and repeat."))
+
+
+def error_page(status_code: int, sentence: str) -> HttpResponse:
+    """A sentence in the admin's looks. It knows nobody and asks no database: whatever failed, it can be shown."""
+    words = {"title": sentence, "site_header": admin.site.site_header, "site_title": admin.site.site_title}
+    return HttpResponse(render_to_string("error.html", words), status=status_code)

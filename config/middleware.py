@@ -1,4 +1,4 @@
-"""Habits of every request: API paths tolerate one trailing slash and speak UTC; outages are told."""
+"""Habits of every request: plain cookies; API paths tolerate one trailing slash and speak UTC; outages are told."""
 
 from datetime import UTC
 from typing import Any
@@ -43,6 +43,14 @@ class ApiSpeaksUtc(MiddlewareMixin):
             return self.get_response(request)
         with timezone.override(UTC):
             return self.get_response(request)
+
+
+class PlainCookies(MiddlewareMixin):
+    """Cookies as we set them. A quoted one may hold a NUL, which PostgreSQL refuses where a session is looked up."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        """Any other is as good as none."""
+        request.COOKIES = {name: value for name, value in request.COOKIES.items() if value.isprintable()}
 
 
 class AnswerOutages(MiddlewareMixin):

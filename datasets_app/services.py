@@ -286,6 +286,7 @@ def _save_once(dataset: Dataset, path: Path) -> tuple[Dataset, bool]:
         dataset.file.save("sheet.xlsx", File(content), save=False)
     try:
         with transaction.atomic():
+            dataset.previous = still_there(dataset.previous)
             dataset.save(force_insert=True)
         return dataset, True
     except BaseException as error:
@@ -294,6 +295,11 @@ def _save_once(dataset: Dataset, path: Path) -> tuple[Dataset, bool]:
             raise
     # The same sheet was uploaded twice at the same moment: the other one was first.
     return Dataset.objects.same_as(sha256=dataset.sha256_hash, mapping_key=dataset.mapping_key).get(), False
+
+
+def still_there(previous: Dataset | None) -> Dataset | None:
+    """The version before, until the transaction ends; None where it was deleted while the sheet was read."""
+    return previous and Dataset.objects.select_for_update().filter(pk=previous.pk).first()
 
 
 def clean_filename(filename: str) -> str:

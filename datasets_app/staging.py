@@ -6,6 +6,7 @@ from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.core.files.base import File
+from django.db import transaction
 from django.utils import timezone
 
 from datasets_app.annotating import annotate_sheet
@@ -22,6 +23,7 @@ from datasets_app.services import (
     private_copy,
     reader_limits,
     same_sheet,
+    still_there,
     store_sheet,
 )
 from datasets_app.sheet_child import look_at_file
@@ -29,6 +31,10 @@ from datasets_app.validation import DatasetReport
 
 KEPT_FOR = timedelta(hours=12)
 MAX_PER_PERSON = 3
+
+
+class UploadOver(Exception):
+    """Cancelled or confirmed in another window, or given way to newer ones, while the sheet was read."""
 
 
 def stage_upload(
@@ -55,7 +61,9 @@ def stage_upload(
         with path.open("rb") as content:
             staged.file.save("sheet.xlsx", File(content), save=False)
         try:
-            staged.save(force_insert=True)
+            with transaction.atomic():
+                staged.previous = still_there(previous)
+                staged.save(force_insert=True)
         except BaseException:
             staged.file.storage.delete(staged.file.name or "")
             raise
@@ -84,21 +92,36 @@ def remove_expired(*, now: datetime) -> int:
 
 
 def look_at_sheet(*, staged: StagedUpload, sheet: str) -> None:
-    """Look at another sheet of the workbook. Raises DatasetInvalid."""
-    with private_copy(staged.file) as (path, _sha256, _size_bytes), child_at_work():
-        staged.look = look_at_file(path, sheet, limits=reader_limits())
-    staged.save(update_fields=["look"])
+    """Look at another sheet of the workbook. Raises DatasetInvalid and UploadOver."""
+    with private_copy(_opened(staged)) as (path, _sha256, _size_bytes), child_at_work():
+        look = look_at_file(path, sheet, limits=reader_limits())
+    _write(staged, look=look)
 
 
 def check_upload(*, staged: StagedUpload, choice: SheetChoice) -> None:
-    """Judge the sheet as read by `choice`, and compare it with the previous version. Raises DatasetInvalid."""
-    staged.choice, staged.report, staged.difference = vars(choice), {}, {}
-    staged.save(update_fields=["choice", "report", "difference"])
-    with private_copy(staged.file) as (path, _sha256, _size_bytes):
+    """Judge the sheet as read by `choice`, and compare it with the previous version.
+
+    Raises DatasetInvalid and UploadOver.
+    """
+    _write(staged, choice=vars(choice), report={}, difference={})
+    with private_copy(_opened(staged)) as (path, _sha256, _size_bytes):
         report = judge(path, choice)
-        staged.difference = changes(staged.previous, path, report, choice).get("difference", {})
-    staged.report = report.to_json()
-    staged.save(update_fields=["report", "difference"])
+        difference = changes(staged.previous, path, report, choice).get("difference", {})
+    _write(staged, report=report.to_json(), difference=difference)
+
+
+def _opened(staged: StagedUpload) -> File:
+    try:
+        return staged.file.open("rb")
+    except FileNotFoundError:
+        raise UploadOver from None
+
+
+def _write(staged: StagedUpload, **values: Any) -> None:
+    if not StagedUpload.objects.filter(pk=staged.pk).update(**values):
+        raise UploadOver
+    for name, value in values.items():
+        setattr(staged, name, value)
 
 
 def existing_dataset(staged: StagedUpload) -> Dataset | None:
@@ -123,8 +146,11 @@ def checked_upload(staged: StagedUpload) -> Checked:
 
 
 def confirm_upload(*, staged: StagedUpload) -> tuple[Dataset, bool]:
-    """Keep the sheet as a dataset; returns it and whether it is new. The staged bytes are gone afterwards."""
-    with private_copy(staged.file) as (path, _sha256, _size_bytes):
+    """Keep the sheet as a dataset; returns it and whether it is new. The staged bytes are gone afterwards.
+
+    Raises UploadOver.
+    """
+    with private_copy(_opened(staged)) as (path, _sha256, _size_bytes):
         kept = store_sheet(
             path=path,
             checked=checked_upload(staged),
@@ -138,8 +164,8 @@ def confirm_upload(*, staged: StagedUpload) -> tuple[Dataset, bool]:
 
 
 def annotated_upload(*, staged: StagedUpload) -> tuple[bytes, str]:
-    """The marked copy of the sheet, and its name. Raises DatasetInvalid."""
-    return annotate_sheet(file=staged.file, filename=staged.original_filename, choice=SheetChoice(**staged.choice))
+    """The marked copy of the sheet, and its name. Raises DatasetInvalid and UploadOver."""
+    return annotate_sheet(file=_opened(staged), filename=staged.original_filename, choice=SheetChoice(**staged.choice))
 
 
 def _about(staged: StagedUpload) -> dict[str, Any]:

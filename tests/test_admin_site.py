@@ -42,6 +42,22 @@ def test_every_registered_list_opens_when_it_is_empty(model: str) -> None:
     assert page.status_code == 200
 
 
+@pytest.mark.parametrize(
+    ("model", "name"),
+    [
+        ("runs_app_run", "status__exact"),
+        ("runs_app_run", "base_model"),
+        ("runs_app_job", "status"),
+        ("runs_app_trainedmodel", "run__task_type"),
+        ("datasets_app_dataset", "task_type"),
+        ("workers_app_worker", "name"),
+        ("auth_group", "name"),
+    ],
+)
+def test_a_list_filtered_by_what_no_text_holds_is_refused(model: str, name: str) -> None:
+    assert signed_in().get(reverse(f"admin:{model}_changelist"), {name: "\x00"}).status_code == 400
+
+
 @pytest.mark.parametrize("model", LISTS)
 def test_every_object_has_a_page(model: str, rows: None) -> None:
     found = next(m for m in admin.site._registry if f"{m._meta.app_label}_{m._meta.model_name}" == model)

@@ -113,6 +113,12 @@ def test_json_in_an_encoding_that_is_none_is_refused_and_never_unpacked(
     assert answer.status_code in (400, 415)
 
 
+@pytest.mark.parametrize("path", [f"{API}/runs", f"{API}/schema", "/admin/login/"])
+def test_a_session_that_no_database_can_look_up_is_none(path: str) -> None:
+    client = APIClient(raise_request_exception=False, headers={"Cookie": f'sessionid="\\000{"a" * 31}"'})
+    assert client.get(path).status_code == (401 if path.endswith("runs") else 200)
+
+
 @pytest.mark.parametrize("route", JSON_POSTS, ids=str)
 def test_a_body_of_ten_megabytes_is_refused(
     route: Route, worker: Worker, api: APIClient, worker_api: APIClient

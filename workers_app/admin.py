@@ -113,8 +113,10 @@ class WorkerAdmin(TokenPages):
     def switch_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask, then let the worker in or keep it out."""
         worker = self._changeable(request, pk)
-        if request.method == "POST":
-            self._switch(request, worker, enabled=not worker.enabled)
+        # What the question was about, and not the opposite of what is: a second click is not to let it in again.
+        wanted = request.POST.get("enabled")
+        if wanted in ("yes", "no"):
+            self._switch(request, worker, enabled=wanted == "yes")
             return HttpResponseRedirect(self.object_url(worker))
         if worker.enabled:
             question = _("“%(name)s” is refused from its next call on; what it is training goes back to the queue.")
@@ -122,7 +124,14 @@ class WorkerAdmin(TokenPages):
         else:
             question, label = _("“%(name)s” may connect and take runs again."), _("Enable")
         title = _("Disable worker") if worker.enabled else _("Enable worker")
-        return self.confirm_page(request, worker, title=title, question=question % {"name": worker}, submit_label=label)
+        return self.confirm_page(
+            request,
+            worker,
+            title=title,
+            question=question % {"name": worker},
+            submit_label=label,
+            hidden=[("enabled", "no" if worker.enabled else "yes")],
+        )
 
     @admin.action(description=gettext_lazy("Enable"), permissions=["change"])
     def switch_on(self, request: HttpRequest, workers: QuerySet[Worker]) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
+from django.db import IntegrityError, transaction
 from django.db.models import Q
 from django.utils import timezone
 
@@ -24,7 +25,12 @@ def register_worker(*, name: str, description: str = "") -> tuple[Worker, str]:
         name=name, description=description, token_prefix=shown_prefix(token), token_sha256=token_sha256(token)
     )
     worker.full_clean(exclude=["token_prefix", "token_sha256", "hardware", "versions", "base_models"])
-    worker.save()
+    try:
+        with transaction.atomic():
+            worker.save(force_insert=True)
+    except IntegrityError:  # the name was taken a moment ago
+        worker.validate_unique()
+        raise
     return worker, token
 
 

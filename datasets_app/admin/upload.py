@@ -1,5 +1,6 @@
 """The upload in three steps: file, columns with a first look, report to confirm."""
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -24,6 +25,7 @@ from datasets_app.models import Dataset, StagedUpload, TaskType
 from datasets_app.reading_slots import ReadersBusy
 from datasets_app.services import DatasetInvalid, UploadTooLarge, mapping_key
 from datasets_app.sheet_templates import template_name, template_sheet
+from datasets_app.staging import UploadOver
 
 STEP_1, STEP_2, STEP_3 = 1, 2, 3
 SAME_FILES_SHOWN = 3
@@ -37,9 +39,11 @@ class UploadSteps(ProductAdmin):
         wrap = self.admin_site.admin_view
         return [
             path("template/<str:task_type>/", wrap(self.template_view), name="datasets_app_dataset_template"),
-            path("upload/<uuid:pk>/columns/", wrap(self.columns_view), name="datasets_app_dataset_columns"),
-            path("upload/<uuid:pk>/report/", wrap(self.report_view), name="datasets_app_dataset_report"),
-            path("upload/<uuid:pk>/errors/", wrap(self.errors_view), name="datasets_app_dataset_errors"),
+            path(
+                "upload/<uuid:pk>/columns/", wrap(self._or_gone(self.columns_view)), name="datasets_app_dataset_columns"
+            ),
+            path("upload/<uuid:pk>/report/", wrap(self._or_gone(self.report_view)), name="datasets_app_dataset_report"),
+            path("upload/<uuid:pk>/errors/", wrap(self._or_gone(self.errors_view)), name="datasets_app_dataset_errors"),
             path("upload/<uuid:pk>/cancel/", wrap(self.cancel_view), name="datasets_app_dataset_cancel"),
             *super().get_urls(),
         ]
@@ -198,6 +202,17 @@ class UploadSteps(ProductAdmin):
     def _say_busy(self, request: HttpRequest) -> None:
         said = _("The server is reading other sheets at the moment. Try again in a few seconds.")
         self.message_user(request, said, messages.WARNING)
+
+    def _or_gone(self, view: Callable[[HttpRequest, UUID], HttpResponse]) -> Callable[..., HttpResponse]:
+        """The view, for an upload that may be over before it has read the sheet."""
+
+        def answer(request: HttpRequest, pk: UUID) -> HttpResponse:
+            try:
+                return view(request, pk)
+            except UploadOver:
+                return self._gone(request)
+
+        return answer
 
     def _gone(self, request: HttpRequest) -> HttpResponse:
         said = _("This upload is over: it was confirmed, cancelled or too old. Send the sheet again.")

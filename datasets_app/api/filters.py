@@ -16,8 +16,8 @@ class StableOrdering(django_filters.OrderingFilter):
     """
 
     def filter(self, qs: QuerySet[Any], value: Sequence[str] | None) -> QuerySet[Any]:
-        """value: names of columns, those that fall with a minus."""
-        columns = [_column(qs.model, self.get_ordering_value(name)) for name in value or ()]
+        """value: names of columns, those that fall with a minus; empty ones between commas say nothing."""
+        columns = [_column(qs.model, self.get_ordering_value(name)) for name in value or () if name]
         return qs.order_by(*columns, "-id") if columns else qs
 
 

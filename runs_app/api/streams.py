@@ -5,6 +5,7 @@ from typing import Any
 
 from django.http import HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.exceptions import ValidationError
@@ -68,7 +69,7 @@ def _after(request: Request) -> int:
     """
     text = request.headers.get("Last-Event-ID") or request.query_params.get("after") or "0"
     if not text.isascii() or not text.isdigit() or len(text) > 18:
-        raise ValidationError({"after": ["Send the id of a log line: a whole number."]})
+        raise ValidationError({"after": [_("Send the id of a log line: a whole number.")]})
     return int(text)
 
 

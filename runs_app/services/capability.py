@@ -12,12 +12,13 @@ BYTES_PER_PARAMETER = 16
 BYTES_OF_CONTEXT = 768 * 2**20
 BYTES_PER_TOKEN = 2**19
 
-# `memory_needed` in SQL.
+# `memory_needed` in SQL, told of one parameter: of the numbers that a person may type, the product is beyond a bigint.
 TOO_LARGE = f"""EXISTS (
     SELECT 1 FROM bert_base_models AS model
      WHERE model.model_id = run.base_model AND model.parameter_count > 0
-       AND {BYTES_OF_CONTEXT} + model.parameter_count * {BYTES_PER_PARAMETER}
-           + CAST(run.max_length AS bigint) * {BYTES_PER_TOKEN} > %(memory)s)"""  # noqa: S608
+       AND model.parameter_count > (
+           %(memory)s - {BYTES_OF_CONTEXT} - CAST(run.max_length AS bigint) * {BYTES_PER_TOKEN}
+       ) / {BYTES_PER_PARAMETER})"""  # noqa: S608
 
 
 @dataclass(frozen=True)

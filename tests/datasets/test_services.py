@@ -8,9 +8,10 @@ import pytest
 from django.core.files.base import ContentFile
 from django.db import connections
 
+from datasets_app import services, staging
 from datasets_app.models import Dataset
 from datasets_app.services import DatasetInvalid, SheetChoice, import_dataset
-from tests.factories import sheet_bytes
+from tests.factories import make_user, sheet_bytes
 
 
 def import_sheet(content: bytes, **values: Any) -> tuple[Dataset, bool]:
@@ -64,3 +65,35 @@ def test_the_same_sheet_sent_twice_at_once_is_stored_once(media: Path) -> None:
     assert len({pk for pk, _created in answers}) == 1
     assert sorted(created for _pk, created in answers) == [False, False, True]
     assert (Dataset.objects.count(), len(files(media))) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sheet_is_kept_though_the_version_before_it_was_deleted_meanwhile(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _created = import_sheet(sheet_bytes())
+    judge = services.judge
+
+    def judge_slowly(*args: Any) -> Any:
+        Dataset.objects.filter(pk=first.pk).delete()
+        return judge(*args)
+
+    monkeypatch.setattr(services, "judge", judge_slowly)
+    second, created = import_sheet(sheet_bytes([("a", "x"), ("b", "y")]), previous=first)
+    assert (created, second.previous, Dataset.objects.get()) == (True, None, second)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_goes_on_though_the_version_before_it_was_deleted_meanwhile(
+    media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, _created = import_sheet(sheet_bytes())
+    look = staging.look_at_file
+
+    def look_slowly(*args: Any, **kwargs: Any) -> Any:
+        Dataset.objects.filter(pk=first.pk).delete()
+        return look(*args, **kwargs)
+
+    monkeypatch.setattr(staging, "look_at_file", look_slowly)
+    upload = {"file": ContentFile(sheet_bytes()), "filename": "a.xlsx", "name": "a", "user": make_user()}
+    assert staging.stage_upload(**upload, previous=first).previous is None

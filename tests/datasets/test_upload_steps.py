@@ -255,3 +255,31 @@ def test_the_command_removes_expired_uploads_and_spares_the_others(media: Path) 
     StagedUpload.objects.create(user=make_user(), size_bytes=1)
     call_command("remove_expired_uploads", stdout=out)
     assert (out.getvalue(), StagedUpload.objects.count(), staged_files(media)) == ("1\n", 1, [])
+
+
+OVER = "Este envio não existe mais"
+
+
+@pytest.mark.parametrize("step", ["judge", "_opened"])
+def test_an_upload_that_is_cancelled_while_its_sheet_is_checked_is_over(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = signed_in()
+    page = send(client, sheet_bytes())
+    work = getattr(staging, step)
+
+    def work_slowly(*args: Any) -> Any:
+        StagedUpload.objects.all().delete()
+        return work(*args)
+
+    monkeypatch.setattr(staging, step, work_slowly)
+    assert messages_of(check(client, page))[0].startswith(OVER)
+
+
+def test_an_upload_whose_bytes_are_gone_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = signed_in()
+    page = check(client, send(client, sheet_bytes()))
+    staged = StagedUpload.objects.get()
+    staged.file.storage.delete(staged.file.name)
+    monkeypatch.setattr(staging, "staged_upload", lambda **_values: staged)  # it was there a moment ago
+    assert messages_of(confirm(client, page))[0].startswith(OVER)

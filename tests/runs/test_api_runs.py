@@ -218,6 +218,15 @@ def test_the_list_is_ordered_as_asked(api: APIClient) -> None:
     assert [run["name"] for run in api.get(f"{API}/runs?ordering=name").json()["results"]] == sorted(names)
 
 
+def test_a_comma_too_many_orders_by_nothing_more(api: APIClient) -> None:
+    names = ["b", "a", "c"]
+    for name in names:
+        make_run(name=name)
+    for query, expected in [(",", names[::-1]), ("name,,", sorted(names))]:
+        found = api.get(f"{API}/runs?ordering={query}").json()["results"]
+        assert [run["name"] for run in found] == expected
+
+
 def test_what_is_empty_comes_last_where_the_latest_comes_first(api: APIClient) -> None:
     running, waiting = make_running_job().run, make_run()
     for query, expected in [("-started_at", [running, waiting]), ("started_at", [waiting, running])]:

@@ -62,6 +62,16 @@ def test_a_gpu_is_large_enough_to_the_byte(large: BaseModel, spare_bytes: int, i
     assert (claim(make_worker(hardware={"gpus": gpus})[0]) is not None) is is_offered
 
 
+@pytest.mark.parametrize("memory_bytes", [1, 24 * GIB, 2**63 - 1])
+def test_a_model_of_absurd_size_keeps_no_worker_from_what_waits_behind_it(large: BaseModel, memory_bytes: int) -> None:
+    BaseModel.objects.filter(pk=large.pk).update(parameter_count=2**63 - 1)
+    make_job(base_model=LARGE)
+    behind = make_job()
+    taken = claim(make_worker(hardware={"gpus": [{"name": "GPU", "memory_bytes": memory_bytes}]})[0])
+    assert taken is not None
+    assert taken.pk == behind.pk
+
+
 def test_a_model_of_unknown_size_is_offered_to_every_gpu(large: BaseModel) -> None:
     BaseModel.objects.filter(pk=large.pk).update(parameter_count=None)
     make_job(base_model=LARGE)

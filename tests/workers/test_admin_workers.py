@@ -8,6 +8,7 @@ import pytest
 from django.contrib.admin.models import LogEntry as AdminLogEntry
 from django.contrib.sessions.models import Session
 from django.db import connection
+from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
@@ -97,15 +98,39 @@ def test_replacing_asks_first_and_then_shows_the_new_token() -> None:
     assert worker.token_sha256 == token_sha256(token) != token_sha256(old)
 
 
+def answer_yes(client: Client, url: str) -> Any:
+    """The button of the page that asks."""
+    return client.post(url, dict(client.get(url).context["hidden"]), follow=True)
+
+
 def test_a_worker_is_disabled_and_enabled_on_its_page() -> None:
     worker, _token = make_worker("gpu-1")
     client = signed_in()
     url = reverse("admin:workers_app_worker_switch", args=[worker.pk])
     assert "volta à fila" in text_of(client.get(url))
-    assert messages_of(client.post(url, follow=True)) == ["Worker gpu-1 desativado."]
+    assert messages_of(answer_yes(client, url)) == ["Worker gpu-1 desativado."]
     worker.refresh_from_db()
     assert worker.enabled is False
-    assert messages_of(client.post(url, follow=True)) == ["Worker gpu-1 ativado."]
+    assert messages_of(answer_yes(client, url)) == ["Worker gpu-1 ativado."]
+
+
+def test_a_worker_that_is_disabled_twice_stays_disabled() -> None:
+    worker, _token = make_worker("gpu-1")
+    client = signed_in()
+    url = reverse("admin:workers_app_worker_switch", args=[worker.pk])
+    asked = dict(client.get(url).context["hidden"])
+    for _click in range(2):
+        client.post(url, asked)
+    worker.refresh_from_db()
+    assert worker.enabled is False
+
+
+def test_an_answer_that_does_not_say_what_is_asked_again() -> None:
+    worker, _token = make_worker("gpu-1")
+    url = reverse("admin:workers_app_worker_switch", args=[worker.pk])
+    assert "volta à fila" in text_of(signed_in().post(url))
+    worker.refresh_from_db()
+    assert worker.enabled is True
 
 
 @pytest.mark.parametrize(("action", "column", "value"), [("switch_off", "enabled", False), ("drain", "draining", True)])

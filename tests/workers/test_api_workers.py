@@ -43,6 +43,15 @@ def test_a_new_worker_is_answered_with_its_token_once(api: APIClient) -> None:
     assert body["token"] not in str(api.get(API).json())
 
 
+def test_of_two_who_register_a_name_at_the_same_moment_the_second_is_told_so(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_worker("gpu-7")
+    monkeypatch.setattr(Worker, "full_clean", lambda *_args, **_kwargs: None)  # it looked before the first was there
+    answer = register(api, {"name": "gpu-7"})
+    assert (answer.status_code, set(answer.json()["errors"])) == (400, {"name"})
+
+
 @pytest.mark.parametrize(
     ("body", "named"),
     [
