@@ -103,7 +103,12 @@ def json_error(status_code: int, code: str) -> Any:
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """What a form is answered whose page is older than the session: after a login in another window, say."""
+    """What a form is answered whose page is older than the session: after a login in another window, say.
+
+    reason: Django's own sentence, in English; one about the origin, or the referer, is for who set the server up.
+    """
+    if reason.startswith(("Origin", "Referer")):
+        return error_page(403, _("The server does not expect forms from this address. See CSRF_TRUSTED_ORIGINS."))
     return error_page(403, _("This page was open for too long. Go back, load it again and repeat."))
 
 

@@ -55,3 +55,11 @@ def test_a_form_that_is_older_than_the_session_is_answered_with_what_to_do() -> 
     status, is_ours, words = told(Client(enforce_csrf_checks=True).post("/admin/login/", {"username": "ana"}))
     assert (status, is_ours) == (403, True)
     assert "Volte, carregue-a de novo e repita." in words
+
+
+def test_a_form_from_an_address_that_nobody_named_is_answered_with_the_setting() -> None:
+    person, address = Client(enforce_csrf_checks=True), "/admin/login/"
+    token = person.get(address).cookies["csrftoken"].value
+    answer = person.post(address, {"csrfmiddlewaretoken": token}, headers={"Origin": "https://treino.example.gov.br"})
+    assert told(answer)[:2] == (403, True)
+    assert "Veja CSRF_TRUSTED_ORIGINS." in told(answer)[2]
