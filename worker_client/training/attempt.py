@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from worker_client.errors import FailureReason, TrainingFailed
 from worker_client.formats import Record
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
@@ -39,6 +40,11 @@ from worker_client.training.workload import Workload
 logger = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
+UNREADABLE = (
+    "Base model {base_model} reads nothing in the rows of the training part: their characters are none that it knows. "
+    "Look at these rows in the sheet; a wrong character set shows as \N{REPLACEMENT CHARACTER}."
+)
+MATRIX_LABELS = 500  # the server keeps a few megabytes of a report, and shows no larger table anyhow
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ def _prepare(spec: TrainingSpec, stopping: Stopping, progress: Progress) -> Prep
     progress.phase("tokenizing")
     stopping.check()
     encoded = _encoded(spec, task, parts, base.tokenizer, frame)
+    if not any(encoded["train"].lengths):
+        raise TrainingFailed(FailureReason.INVALID_DATA, UNREADABLE.format(base_model=spec.base_model))
     measured = token_lengths(spec, [length for name in PARTS for length in encoded[name].lengths], frame)
     narration.encoded(encoded, frame, measured)
     encoded.update({name: encoded[name].by_length() for name in ("validation", "test")})
