@@ -213,6 +213,8 @@ def _train(engine: trainer.EncoderTrainer, prepared: Prepared, spool: Spool) -> 
         return
     logger.info("Going on from the checkpoint of step %d", found.step)
     spool.append_event("resumed", step=found.step)
+    if found.grouped is not None:
+        engine.order.grouped = found.grouped  # also where the layout, which chose it, is another one now
     if found.stopped_early:
         # Early stopping had ended it before the model was exported: no epoch may be added.
         engine.args.num_train_epochs = round(found.state["epoch"])

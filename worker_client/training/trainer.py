@@ -165,6 +165,7 @@ class EncoderTrainer(Trainer):
                 super()._save_checkpoint(model, trial)
             with together.alike():
                 if together.is_first():
+                    checkpoints.note_order(folder, grouped=self.order.grouped)
                     checkpoints.seal(folder, self.fingerprint)
         except Exception as problem:
             self._clear_up_after(problem, folder)
