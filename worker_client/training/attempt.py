@@ -261,9 +261,17 @@ def _finish(
         best_epoch=best_epoch,
         model_path=spec.model_dir,
         model_sha256=digest,
-        report=facts["report"],
+        report=_sendable(facts["report"]),
         environment=facts["environment"],
     )
+
+
+def _sendable(report: dict[str, Any]) -> dict[str, Any]:
+    """The report without a confusion matrix that is too large for the server; the model's folder has it."""
+    matrix = report["confusion_matrix"]
+    if len(matrix["labels"]) <= MATRIX_LABELS:
+        return report
+    return {**report, "confusion_matrix": {**matrix, "counts": []}}
 
 
 def _test_metrics(prepared: Prepared, decoded: Decoded) -> dict[str, float]:
