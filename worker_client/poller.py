@@ -63,7 +63,6 @@ class Poller:
     def run(self) -> ExitCode:
         """Work until there is a reason to end; returns it."""
         forget_datasets(self._settings.work_dir / "datasets")
-        forget_abandoned(self._settings)
         try:
             paces = self._register()
             return self._work(paces) if paces else ExitCode.DRAINED
@@ -100,6 +99,7 @@ class Poller:
         left = self._claims.read()
         self._recover_left(paces)
         self._release_held(paces, left)
+        forget_abandoned(self._settings)
         while not self._stop.drain.is_set():
             try:
                 job = self._claim()

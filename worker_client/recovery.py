@@ -22,7 +22,7 @@ from worker_client.workspace import Workspace
 
 log = logging.getLogger("worker_client.recovery")
 
-KEEP_ABANDONED_S = 14 * 24 * 3600
+KEEP_ABANDONED_S = 35 * 24 * 3600  # longer than a court's recess, in which servers and workers may be off
 CRASHED = Outcome("stopped", reason="crashed")
 
 
@@ -61,15 +61,15 @@ def recover(
 
 
 def forget_abandoned(settings: WorkerSettings) -> None:
-    """Remove folders of jobs that this worker has not touched for two weeks: others have finished them.
+    """Remove folders of jobs that this worker has not touched for five weeks: others have finished them.
 
-    With --keep-checkpoints all but the checkpoints.
+    Not before what an earlier process left untold is told. With --keep-checkpoints all but the checkpoints.
     """
     oldest = time.time() - KEEP_ABANDONED_S
     for folder in (settings.work_dir / "jobs").glob("*"):
         with suppress(OSError):
             if max(path.stat().st_mtime for path in (folder, *folder.rglob("*"))) < oldest:
-                log.info("Removing %s, untouched for two weeks.", folder)
+                log.info("Removing %s, untouched for five weeks.", folder)
                 if settings.keep_checkpoints:
                     Workspace(folder / "attempt-0").forget_all_but_checkpoints()
                 else:

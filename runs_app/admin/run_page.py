@@ -231,10 +231,12 @@ def matrix(run: Run) -> dict[str, Any] | None:
     """Rows are what the sheet says, columns what the model says; a cell's shade is its share of the row."""
     found = run.report.get("confusion_matrix")
     labels, counts = (found.get("labels"), found.get("counts")) if isinstance(found, dict) else (None, None)
-    if not isinstance(labels, list) or not counts or not _is_table(counts):
+    if not isinstance(labels, list):
         return None
     if len(labels) > MATRIX_LABELS:
-        return {"too_large": len(labels)}
+        return {"too_large": len(labels)}  # of still larger ones the worker sends the labels only
+    if not counts or not _is_table(counts):
+        return None
     rows = [
         {"label": label, "cells": [_cell(count, sum(row), at == column) for column, count in enumerate(row)]}
         for at, (label, row) in enumerate(zip(labels, counts, strict=False))

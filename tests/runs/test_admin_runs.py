@@ -192,6 +192,12 @@ def test_a_completed_run_shows_test_figures_tables_and_ready_commands() -> None:
     assert "2.13.0" in words
 
 
+def test_of_a_confusion_matrix_that_the_worker_kept_the_size_is_told() -> None:
+    matrix = {"labels": [f"assunto {number}" for number in range(1200)], "counts": []}
+    words = text_of(signed_in().get(page_of(complete(make_running_job(), report={"confusion_matrix": matrix}))))
+    assert "confusion_matrix.csv" in words
+
+
 @pytest.mark.parametrize(
     "report",
     [

@@ -1,12 +1,15 @@
 """Whole sheets in, whole sheets out: every row in its place, long texts read to their end, nothing executed."""
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import openpyxl
 import pytest
+import torch
 
 from tests.worker_client.training_factories import (
     SIGNS,
@@ -136,6 +139,16 @@ def test_predicted_tags_can_be_imported_again(token_model, tmp_path):
     assert not [item for item in again if isinstance(item, RowFault)]
 
 
+@pytest.mark.parametrize("tokens", [("Maria da Silva", "mora", "em São Paulo"), ("[", "'a'", "]")])
+def test_words_that_hold_blanks_or_look_like_a_list_come_back_as_the_same_words(token_model, tmp_path, tokens):
+    from worker_client.formats import read_records
+
+    sheet = make_sheet(tmp_path / "in.xlsx", ["tokens"], [(json.dumps(tokens),)])
+    predict(token_model, sheet)
+    (row,) = read_records(tmp_path / "out.xlsx", task_type="token_classification", sheet="predictions", columns={})
+    assert row.tokens == tokens
+
+
 def test_another_column_and_sheet_can_be_named(text_model, tmp_path):
     sheet = make_sheet(tmp_path / "in.xlsx", ["Ementa"], [("baixa definitiva",)])
     code, sheets = predict(text_model, sheet, "--column", "ementa", "--sheet", "dados")
@@ -172,6 +185,26 @@ def test_what_cannot_be_done_is_one_clear_line(text_model, tmp_path, capsys):
     ]:
         assert told in refusal(capsys, *arguments)
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json", "run.json"])
+def test_a_model_that_was_copied_in_half_is_one_clear_line(text_model, tmp_path, capsys, name):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [("baixa",)])
+    half = shutil.copytree(text_model, tmp_path / "half")
+    (half / name).write_bytes((half / name).read_bytes()[:60])
+    arguments = ["--model", half, "--input", sheet, "--output", tmp_path / "out.xlsx"]
+    assert "half" in refusal(capsys, *arguments)
+
+
+def test_want_of_memory_is_one_line_that_says_what_to_try(text_model, tmp_path, capsys, monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [("baixa",)])
+    monkeypatch.setattr(Predictor, "predict", full)
+    arguments = ["--model", text_model, "--input", sheet, "--output", tmp_path / "out.xlsx"]
+    assert "--batch-size 8" in refusal(capsys, *arguments)
+    assert "--device cpu" in refusal(capsys, *arguments, "--batch-size", 1, "--device", "auto")
 
 
 def test_an_output_that_cannot_be_written_leaves_nothing_behind(text_model, tmp_path, capsys, monkeypatch):

@@ -3,9 +3,11 @@
 import json
 import os
 import signal
+import time
 from uuid import uuid4
 
 import psutil
+import pytest
 
 from tests.worker_client.training_factories import make_spec, text_rows
 from worker_client.poller import ExitCode
@@ -83,6 +85,25 @@ def test_a_result_that_a_crash_left_untold_is_told_and_not_trained_again(server,
     assert not server.calls("/datasets/1/download")
 
 
+def test_a_result_left_untold_over_a_recess_of_months_is_told(server, settings, work):
+    job = server.add_job()
+    workspace = leave_behind(job, settings)
+    workspace.write_outcome(Outcome("completed", metrics={"test_f1": 0.7}, model_path="/models/run-101"))
+    grow_old(settings.work_dir / "jobs", days=100)
+    work()
+    assert (job.status, job.attempt) == ("completed", 1)
+    assert job.result["metrics"] == {"test_f1": 0.7}
+
+
+@pytest.mark.parametrize(("days", "is_kept"), [(31, True), (40, False)])
+def test_a_checkpoint_outlives_a_month_in_which_all_was_off_and_no_more(settings, work, days, is_kept):
+    checkpoint = settings.work_dir / "jobs" / "9" / "checkpoints" / "checkpoint-5"
+    checkpoint.mkdir(parents=True)
+    grow_old(settings.work_dir / "jobs", days=days)
+    work()
+    assert checkpoint.exists() == is_kept
+
+
 def test_an_attempt_that_another_worker_has_taken_over_is_left_alone(server, settings, work):
     job = server.add_job()
     leave_behind(job, settings)
@@ -120,6 +141,12 @@ def test_a_killed_worker_s_training_process_is_ended_before_the_job_goes_on(serv
     assert job.releases == ["crashed"]
     assert job.attempt == 2
     assert job.status == "completed"
+
+
+def grow_old(folder, *, days) -> None:
+    """As if nothing in it had been touched since."""
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - days * 86_400,) * 2)
 
 
 def leave_behind(job, settings) -> Workspace:

@@ -177,6 +177,35 @@ def test_every_option_trains_in_both_tasks(tmp_path, task, option):
         assert set(outcome.report["lost_words"].values()) == {0}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "option",
+    [{"learning_rate": 1e-7}, {"batch_size": 1024}, {"warmup_ratio": 0.99}],
+    ids=lambda option: next(iter(option)),
+)
+def test_a_polynomial_schedule_trains_with_every_rate_and_number_of_steps(tmp_path, option):
+    like = {"epochs": 1, "lr_scheduler": "polynomial", **option}
+    workspace = make_workspace(tmp_path, make_spec(tmp_path, ROWS, hyperparameters=like))
+    assert main([str(workspace.root)]) == ChildExit.COMPLETED, workspace.read_outcome().traceback
+
+
+@pytest.mark.slow
+def test_a_run_of_one_step_learns_by_its_rate(tmp_path):
+    models = set()
+    for rate in (1e-3, 1e-4):
+        like = {"epochs": 1, "batch_size": 1024, "learning_rate": rate}
+        workspace = make_workspace(tmp_path / str(rate), make_spec(tmp_path / str(rate), ROWS, hyperparameters=like))
+        assert main([str(workspace.root)]) == ChildExit.COMPLETED
+        models.add(workspace.read_outcome().model_sha256)
+    assert len(models) == 2
+
+
+def test_rows_of_which_the_base_model_reads_nothing_are_invalid_data(tmp_path):
+    rows = [("\N{REPLACEMENT CHARACTER}" * count, "B-LOCAL" if count % 2 else "O") for count in range(1, 41)]
+    outcome = fail(tmp_path, make_spec(tmp_path, rows, task="token_classification"))
+    assert (outcome.reason, "reads nothing" in outcome.message) == ("invalid_data", True)
+
+
 def test_progress_names_the_phases(tmp_path):
     workspace = make_workspace(tmp_path, make_spec(tmp_path, ROWS, base_model="xlm-roberta-base"))
     main([str(workspace.root)])

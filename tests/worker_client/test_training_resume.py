@@ -18,6 +18,7 @@ from worker_client.errors import ChildExit
 from worker_client.spool import Spool
 from worker_client.training import checkpoints
 from worker_client.training.__main__ import main
+from worker_client.training.batches import Padded
 from worker_client.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -145,6 +146,30 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_gives_the_same_weigh
     assert "checkpoint-13" in log_of(workspace)
     assert events_of(workspace) == [("checkpoint_damaged", {"steps": "13"}), ("resumed", {"step": 9})]
     assert workspace.read_outcome().model_sha256 == reference.model_sha256
+
+
+def test_a_resumed_epoch_keeps_its_order_of_rows_where_batches_are_padded_now(tmp_path, stop_at, monkeypatch):
+    from worker_client.training import attempt as engine
+    from worker_client.training.ordering import RowOrder
+
+    drawn, rows_of = set(), RowOrder.rows_of
+
+    def noted(self, epoch):
+        rows = rows_of(self, epoch)
+        drawn.add((epoch, *rows.tolist()))
+        return rows
+
+    monkeypatch.setattr(RowOrder, "rows_of", noted)
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    stop_at(13)
+    attempt(tmp_path, spec, 1)
+    packed = {order for order in drawn if order[0] == 1}
+    drawn.clear()
+    monkeypatch.setattr(engine, "layout_for", lambda *_, pad_id, **__: Padded(pad_id))
+    code, workspace = attempt(tmp_path, spec, 2)
+    assert code == ChildExit.COMPLETED
+    assert "padded batches" in log_of(workspace)
+    assert {order for order in drawn if order[0] == 1} == packed
 
 
 def test_a_checkpoint_of_another_seed_is_not_gone_on_from(tmp_path, stop_at):

@@ -215,3 +215,16 @@ def test_a_run_that_is_stopped_and_resumed_gives_the_weights_of_an_uninterrupted
 def test_weights_are_stored_in_full_precision(text_run):
     with safe_open(text_run.folder / "model.safetensors", "pt") as weights:
         assert {str(weights.get_slice(name).get_dtype()) for name in weights.keys()} == {"F32"}  # noqa: SIM118
+
+
+def test_with_many_labels_the_folder_has_the_confusion_matrix_and_the_server_only_its_labels(tmp_path):
+    labels = [f"assunto {number:04}" for number in range(1_200)]
+    rows = [(f"{label} processo {copy}", label) for label in labels for copy in range(3)]
+    spec = make_spec(tmp_path, rows, labels=labels, hyperparameters={"epochs": 1, "batch_size": 512, "max_length": 12})
+    workspace = make_workspace(tmp_path, spec)
+    assert run_child(workspace) == 0
+    outcome = workspace.read_outcome()
+    assert len(json.dumps(outcome.report)) < 1_000_000, "the server keeps 4 MB"
+    assert outcome.report["confusion_matrix"] == {"labels": labels, "counts": []}
+    with (Path(spec.model_dir) / "confusion_matrix.csv").open(encoding="utf-8-sig") as file:
+        assert sum(1 for _ in file) == 1_201

@@ -81,6 +81,11 @@ def of_an_unknown_compression(whole):
     return whole[:at] + b"c" + whole[at + 1 :]
 
 
+def of_an_encrypted_file(whole):
+    at = whole.index(b"PK\x01\x02") + 8  # the flags of its first entry
+    return whole[:at] + b"\x01" + whole[at + 1 :]
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -88,6 +93,7 @@ def of_an_unknown_compression(whole):
         lambda whole: whole[:300] + b"x" + whole[301:],
         lambda whole: b"",
         of_an_unknown_compression,
+        of_an_encrypted_file,
     ],
 )
 def test_a_damaged_file_is_made_again(job, damage):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import set_seed
 
+from worker_client.errors import FailureReason, TrainingFailed
 from worker_client.formats import Record
 from worker_client.protocol import Outcome, TrainingSpec
 from worker_client.spool import Spool
@@ -39,6 +40,11 @@ from worker_client.training.workload import Workload
 logger = logging.getLogger(__name__)
 
 PARTS = ("train", "validation", "test")
+UNREADABLE = (
+    "Base model {base_model} reads nothing in the rows of the training part: their characters are none that it knows. "
+    "Look at these rows in the sheet; a wrong character set shows as \N{REPLACEMENT CHARACTER}."
+)
+MATRIX_LABELS = 500  # the server keeps a few megabytes of a report, and shows no larger table anyhow
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,8 @@ def _prepare(spec: TrainingSpec, stopping: Stopping, progress: Progress) -> Prep
     progress.phase("tokenizing")
     stopping.check()
     encoded = _encoded(spec, task, parts, base.tokenizer, frame)
+    if not any(encoded["train"].lengths):
+        raise TrainingFailed(FailureReason.INVALID_DATA, UNREADABLE.format(base_model=spec.base_model))
     measured = token_lengths(spec, [length for name in PARTS for length in encoded[name].lengths], frame)
     narration.encoded(encoded, frame, measured)
     encoded.update({name: encoded[name].by_length() for name in ("validation", "test")})
@@ -205,6 +213,8 @@ def _train(engine: trainer.EncoderTrainer, prepared: Prepared, spool: Spool) -> 
         return
     logger.info("Going on from the checkpoint of step %d", found.step)
     spool.append_event("resumed", step=found.step)
+    if found.grouped is not None:
+        engine.order.grouped = found.grouped  # also where the layout, which chose it, is another one now
     if found.stopped_early:
         # Early stopping had ended it before the model was exported: no epoch may be added.
         engine.args.num_train_epochs = round(found.state["epoch"])
@@ -251,9 +261,17 @@ def _finish(
         best_epoch=best_epoch,
         model_path=spec.model_dir,
         model_sha256=digest,
-        report=facts["report"],
+        report=_sendable(facts["report"]),
         environment=facts["environment"],
     )
+
+
+def _sendable(report: dict[str, Any]) -> dict[str, Any]:
+    """The report without a confusion matrix that is too large for the server; the model's folder has it."""
+    matrix = report["confusion_matrix"]
+    if len(matrix["labels"]) <= MATRIX_LABELS:
+        return report
+    return {**report, "confusion_matrix": {**matrix, "counts": []}}
 
 
 def _test_metrics(prepared: Prepared, decoded: Decoded) -> dict[str, float]:

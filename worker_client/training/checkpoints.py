@@ -16,6 +16,7 @@ from typing import Any
 
 MANIFEST = "intact.json"
 STATE = "trainer_state.json"
+ORDER = "row_order.json"
 KEPT_NEWEST = 2
 
 
@@ -36,6 +37,17 @@ class Checkpoint:
         """Whether early stopping had ended the training when this was saved."""
         control = self.state.get("stateful_callbacks", {}).get("TrainerControl", {})
         return bool(control.get("args", {}).get("should_training_stop"))
+
+    @property
+    def grouped(self) -> bool | None:
+        """As noted by `note_order`; None in a checkpoint of a release that noted nothing."""
+        path = self.path / ORDER
+        return bool(json.loads(path.read_text(encoding="utf-8"))["grouped"]) if path.is_file() else None
+
+
+def note_order(folder: Path, *, grouped: bool) -> None:
+    """Keep how the rows lie (see RowOrder): in another order the rest of an epoch would repeat some and lack others."""
+    (folder / ORDER).write_text(json.dumps({"grouped": grouped}), encoding="utf-8")
 
 
 def seal(folder: Path, fingerprint: str) -> None:

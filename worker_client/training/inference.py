@@ -1,7 +1,8 @@
 """A trained model that answers for records, long ones included: windows, whatever the training did."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -59,18 +60,29 @@ def _task(folder: Path) -> Task:
     missing = [name for name in NEEDED if not (folder / name).is_file()]
     if missing:
         raise ModelUnusable(f"{folder} is not a trained model: {', '.join(missing)} is missing")
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    labels = [label for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0]))]
-    task = task_of_architecture((config.get("architectures") or [""])[0], labels)
+    with _damage_told(folder / "config.json"):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        labels = [label for _, label in sorted(config.get("id2label", {}).items(), key=lambda item: int(item[0]))]
+        task = task_of_architecture((config.get("architectures") or [""])[0], labels)
     if task is None:
         raise ModelUnusable(f"{folder} holds no text or token classification model")
     return task
 
 
+@contextmanager
+def _damage_told(path: Path) -> Iterator[None]:
+    """A file that was copied in half, or changed by hand, raises ModelUnusable."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise ModelUnusable(f"{path} is damaged: copy the model's folder again") from problem
+
+
 def _dtype(folder: Path, device: str) -> torch.dtype:
     """As the run was trained and scored, where this machine does that well."""
     run = folder / "run.json"
-    trained = json.loads(run.read_text(encoding="utf-8"))["environment"]["precision"] if run.is_file() else "fp32"
+    with _damage_told(run):
+        trained = json.loads(run.read_text(encoding="utf-8"))["environment"]["precision"] if run.is_file() else "fp32"
     return torch.float32 if trained == "fp32" else choose_recipe(device, "auto").dtype
 
 
@@ -81,6 +93,9 @@ def _load(folder: Path, task: Task) -> tuple[Any, Any]:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         model = getattr(transformers, task.auto_class).from_pretrained(folder, use_safetensors=True, **options)
-    except (OSError, ValueError, RuntimeError, KeyError) as problem:
-        raise ModelUnusable(f"{folder} cannot be loaded: {str(problem).splitlines()[0]}") from problem
+    except (torch.OutOfMemoryError, MemoryError):
+        raise
+    except Exception as problem:  # the readers of weights and tokenizers have exceptions of their own
+        why = next(iter(str(problem).splitlines()), type(problem).__name__)
+        raise ModelUnusable(f"{folder} cannot be loaded: {why}") from problem
     return tokenizer, model

@@ -1,6 +1,7 @@
 """Batch prediction: `python -m worker_client.training.prediction --model DIR --input IN.xlsx --output OUT.xlsx`."""
 
 import argparse
+import json
 import os
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from worker_client.formats import Record, SheetRefused
+from worker_client.formats.bio import parse_list
+from worker_client.training.faults import is_memory
 from worker_client.training.sheets import SheetWriter
 from worker_client.training.unlabelled import read_unlabelled
 
@@ -41,11 +44,23 @@ def main(argv: list[str] | None = None) -> int:
         hint = " (--column, --sheet)" if isinstance(problem, SheetRefused) and problem.code in NAMEABLE else ""
         print(f"error: {problem}{hint}", file=sys.stderr)
         return 1
+    except (RuntimeError, MemoryError) as problem:
+        if not is_memory(problem):
+            raise
+        print(f"error: the memory was not enough: {_smaller(options)}; nothing was written", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written", file=sys.stderr)
         return 1
     print(f"{rows} rows predicted in {seconds:.1f} s: {options.output}", flush=True)
     return 0
+
+
+def _smaller(options: argparse.Namespace) -> str:
+    """What to try next."""
+    if options.batch_size > 1:
+        return f"try --batch-size {max(options.batch_size // 4, 1)}"
+    return "end other programs" if options.device == "cpu" else "try --device cpu"
 
 
 def predict_sheet(options: argparse.Namespace) -> tuple[int, float]:
@@ -106,11 +121,17 @@ def _token_writer(book: SheetWriter, labels: list[str]) -> Writer:
     def write(records: Sequence[Record], decoded: "Decoded") -> None:
         for record, ids in zip(records, decoded.labels, strict=True):
             tags = repair_tags([labels[at] for at in ids])
-            append([record.row, record.id, " ".join(record.tokens), " ".join(tags)])
+            append([record.row, record.id, _cell_of(record.tokens), " ".join(tags)])
             for kind, first, end in entities(tags):
                 append_entity([record.row, kind, " ".join(record.tokens[first:end]), first + 1, end])
 
     return write
+
+
+def _cell_of(tokens: Sequence[str]) -> str:
+    """The tokens between blanks, or as a JSON list where some hold blanks themselves: read again they are the same."""
+    cell = " ".join(tokens)
+    return cell if parse_list(cell) == list(tokens) else json.dumps(tokens, ensure_ascii=False)
 
 
 def _predictor(options: argparse.Namespace) -> "Predictor":

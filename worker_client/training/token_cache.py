@@ -23,8 +23,9 @@ from worker_client.training.task import Task
 logger = logging.getLogger(__name__)
 
 FORM = 1  # of the file and of what Task.tokenize gives
-# An empty file, as a power cut leaves it, is an EOFError; flipped bits can read as a kind of zip file not known yet.
-UNREADABLE = (OSError, ValueError, KeyError, EOFError, NotImplementedError, zipfile.BadZipFile)
+# An empty file, as a power cut leaves it, is an EOFError; flipped bits can read as a kind of zip file not known yet
+# (NotImplementedError) or as an encrypted one (RuntimeError).
+UNREADABLE = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile)
 
 
 def tokens_of(spec: TrainingSpec, task: Task, records: Sequence[Record], tokenizer: Any) -> dict[int, np.ndarray]:

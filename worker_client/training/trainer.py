@@ -29,6 +29,7 @@ from worker_client.training.task import Decoded, Task
 logger = logging.getLogger(__name__)
 
 EVALUATION_FACTOR = 4  # without gradients, four times the rows fit
+POLYNOMIAL_END = 1e-7  # the library's own; it must be below the rate that the run begins with
 
 
 class EncoderTrainer(Trainer):
@@ -135,6 +136,12 @@ class EncoderTrainer(Trainer):
             self.optimizer = kind(self._parameter_groups(), **options)
         return super().create_optimizer(model)
 
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """The library's own. The last step is never warm-up: alone it would have a rate of 0, or a division by 0."""
+        if self.args.get_warmup_steps(num_training_steps) >= num_training_steps:
+            self.args.warmup_steps = num_training_steps - 1
+        return super().create_scheduler(num_training_steps, optimizer)
+
     def _parameter_groups(self) -> list[dict[str, Any]]:
         return parameter_groups(
             self.model,
@@ -158,6 +165,7 @@ class EncoderTrainer(Trainer):
                 super()._save_checkpoint(model, trial)
             with together.alike():
                 if together.is_first():
+                    checkpoints.note_order(folder, grouped=self.order.grouped)
                     checkpoints.seal(folder, self.fingerprint)
         except Exception as problem:
             self._clear_up_after(problem, folder)
@@ -228,6 +236,7 @@ def training_arguments(
         weight_decay=hyper.weight_decay,
         warmup_steps=hyper.warmup_ratio,  # below 1 it is a share of all steps
         lr_scheduler_type=hyper.lr_scheduler,
+        lr_scheduler_kwargs=_schedule_options(hyper),
         label_smoothing_factor=hyper.label_smoothing,
         bf16=recipe.precision == "bf16",
         fp16=recipe.precision == "fp16",
@@ -252,6 +261,13 @@ def training_arguments(
         disable_tqdm=True,
         report_to="none",
     )
+
+
+def _schedule_options(hyper: Hyperparameters) -> dict[str, float] | None:
+    """What the schedule needs to know beside the number of steps."""
+    if hyper.lr_scheduler != "polynomial":
+        return None
+    return {"lr_end": min(POLYNOMIAL_END, hyper.learning_rate / 10)}
 
 
 def _recomputation() -> str:
