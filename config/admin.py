@@ -156,6 +156,16 @@ class ProductAdmin(admin.ModelAdmin):
         }
         return super().changelist_view(request, {**words, **(extra_context or {})})
 
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Django's; but it takes `_saveasnew` for a wish to add, also where no page offers that."""
+        if "_saveasnew" in request.POST:
+            raise BadRequest
+        return super().changeform_view(request, *args, **kwargs)
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        """By its key where `_to_field` is empty, which Django looks up as the name of a field."""
+        return super().get_object(request, object_id, from_field or None)
+
     def empty_button(self, request: HttpRequest) -> tuple[Any, str] | None:
         """Label and address of what fills an empty list; None where this person may not."""
         return (self.add_label, "add/") if self.add_label and self.has_add_permission(request) else None

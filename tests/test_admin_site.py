@@ -72,6 +72,17 @@ def test_an_object_that_is_not_there_is_said_so_and_never_an_error(model: str, p
     assert page.status_code in (200, 404)
 
 
+@pytest.mark.parametrize("model", ["datasets_app_dataset", "workers_app_worker", "runs_app_basemodel"])
+def test_what_no_form_of_ours_sends_is_no_error(model: str, rows: None) -> None:
+    found = next(m for m in admin.site._registry if f"{m._meta.app_label}_{m._meta.model_name}" == model)
+    count = found.objects.count()
+    url = reverse(f"admin:{model}_change", args=[found.objects.first().pk])
+    client = signed_in()
+    assert client.post(url, {"name": "x", "max_length": 1, "_saveasnew": "1"}).status_code == 400
+    assert found.objects.count() == count
+    assert client.get(url, {"_to_field": ""}).status_code == 200
+
+
 @pytest.mark.parametrize("model", FORMS)
 def test_every_form_opens(model: str) -> None:
     page = signed_in().get(reverse(f"admin:{model}_add"))
