@@ -196,6 +196,15 @@ def test_a_model_that_was_copied_in_half_is_one_clear_line(text_model, tmp_path,
     assert "half" in refusal(capsys, *arguments)
 
 
+@pytest.mark.parametrize(("gpus", "told"), [(0, "no CUDA GPU"), (2, "2 CUDA GPUs")])
+def test_a_gpu_that_is_not_there_is_one_clear_line(text_model, tmp_path, capsys, monkeypatch, gpus, told):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [("baixa",)])
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    arguments = ["--model", text_model, "--input", sheet, "--output", tmp_path / "out.xlsx", "--device", "cuda:2"]
+    assert told in refusal(capsys, *arguments)
+
+
 def test_want_of_memory_is_one_line_that_says_what_to_try(text_model, tmp_path, capsys, monkeypatch):
     def full(*arguments):
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")

@@ -96,3 +96,13 @@ def test_figures_of_split_words_cut_rows_and_broken_tags_are_those_of_seqeval(
         assert found[name] == pytest.approx(judge(gold, expected, **strict), abs=1e-9), name
     if cut:
         assert expected != answers
+
+
+def test_a_row_without_labels_adds_nothing_to_the_loss_of_a_batch(tokenizer):
+    task, records = task_for("token_classification", TAGS), rows_of(seed=4, longest=6)
+    frame = frame_for(tokenizer, max_length=64, long_text="truncate", window_stride=0)
+    features = task.encode(records, task.tokenize(records, tokenizer), frame).features
+    whole = task.collate([features[0], task.unlabelled(features[1])], Padded(0))
+    logits = torch.randn(*whole["labels"].shape, len(TAGS), generator=torch.Generator().manual_seed(1))
+    alone = task.collate(features[:1], Padded(0))["labels"]
+    assert task.loss(logits, whole["labels"]) == task.loss(logits[:1, : alone.shape[1]], alone)

@@ -49,7 +49,7 @@ def base(tmp_path_factory):
 def start(folder: Path, base: Path, *, processes: int, attempt: int = 1, program=TRAINING_COMMAND, full="", **changes):
     spec = make_spec(
         folder,
-        ROWS,
+        changes.pop("rows", ROWS),
         base_model="neuralmind/bert-base-portuguese-cased",
         base_model_dir=str(base),
         hyperparameters={**LIKE, **changes.pop("hyperparameters", {})},
@@ -80,6 +80,16 @@ def test_two_processes_give_the_losses_of_one(pair, base, tmp_path):
         assert ours["values"] == pytest.approx(theirs["values"], abs=1e-5)
     assert pair.read_outcome().environment["processes"] == 2
     assert "4 rows at once x 1 x 2 processes = 8 rows per step" in log_of(pair)
+
+
+@pytest.mark.parametrize("count", [85, 81], ids=["four rows left for one", "one row left"])
+def test_two_processes_give_the_losses_of_one_where_the_last_batch_is_not_full(base, tmp_path, count):
+    like = {"rows": text_rows(count), "hyperparameters": {"batch_size": 8, "class_weights": "balanced"}}
+    both, one = (
+        figures_of(finish(*start(tmp_path / str(processes), base, processes=processes, **like))) for processes in (2, 1)
+    )
+    for ours, theirs in zip(both, one, strict=True):
+        assert ours["values"] == pytest.approx(theirs["values"], abs=1e-5)
 
 
 def test_two_processes_stop_together_and_go_on_from_their_checkpoint(pair, base, tmp_path):

@@ -193,7 +193,8 @@ def _work(prepared: Prepared, layout: Layout) -> tuple[RowOrder, Workload]:
     hyper, spec = prepared.hyper, prepared.spec
     # Packed batches have no padding to save.
     grouped = isinstance(layout, Padded) and prepared.task.rows_weigh_alike
-    order = RowOrder(lengths, batch_size=hyper.batch_size, seed=spec.seed, grouped=grouped)
+    filled = together.count() > 1
+    order = RowOrder(lengths, batch_size=hyper.batch_size, seed=spec.seed, grouped=grouped, filled=filled)
     return order, Workload(order, epochs=hyper.epochs, validation=sum(validation))
 
 

@@ -12,14 +12,19 @@ class RowOrder(Sampler[int]):
     """All rows at random, or with neighbours of similar lengths. The same (seed, epoch) always gives the same order.
 
     The library's own orders draw from the global generator: resumed in mid-epoch they would give other batches than
-    the uninterrupted run had. grouped: less padding, at the price of batches that are less alike.
+    the uninterrupted run had. grouped: less padding, at the price of batches that are less alike. filled: the last
+    batch is whole, by the number behind the last row, which stands for a row that counts for nothing. Processes that
+    share a batch need that: to make it even, the library would train some rows twice.
     """
 
-    def __init__(self, lengths: Sequence[int], *, batch_size: int, seed: int, grouped: bool) -> None:
+    def __init__(
+        self, lengths: Sequence[int], *, batch_size: int, seed: int, grouped: bool, filled: bool = False
+    ) -> None:
         self.lengths = torch.as_tensor(lengths)
         self.batch_size = batch_size
         self.seed = seed
         self.grouped = grouped
+        self.filled = filled
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -27,10 +32,13 @@ class RowOrder(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        return len(self.lengths) + self._missing()
 
     def __iter__(self) -> Iterator[int]:
-        return iter(self.rows_of(self.epoch).tolist())
+        return iter([*self.rows_of(self.epoch).tolist(), *[len(self.lengths)] * self._missing()])
+
+    def _missing(self) -> int:
+        return -len(self.lengths) % self.batch_size if self.filled else 0
 
     def rows_of(self, epoch: int) -> torch.Tensor:
         """All rows in the order of an epoch."""

@@ -141,10 +141,11 @@ def _predictor(options: argparse.Namespace) -> "Predictor":
     from worker_client.training.log_lines import quieten_transformers
 
     quieten_transformers()
-    gpu = torch.cuda.is_available()
-    if options.device.startswith("cuda") and not gpu:
-        raise PredictionRefused(f"--device {options.device}: no CUDA GPU is seen here; use --device cpu or auto")
-    device = ("cuda" if gpu else "cpu") if options.device == "auto" else options.device
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if options.device.startswith("cuda") and int(options.device.partition(":")[2] or 0) >= gpus:
+        seen = f"the {gpus} CUDA GPUs here are counted from 0" if gpus else "no CUDA GPU is seen here"
+        raise PredictionRefused(f"--device {options.device}: {seen}; use --device cpu or auto")
+    device = ("cuda" if gpus else "cpu") if options.device == "auto" else options.device
     try:
         return Predictor(options.model, device=device, batch_size=options.batch_size)
     except ModelUnusable as problem:

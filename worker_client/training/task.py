@@ -76,6 +76,10 @@ class Task(ABC):
         """The model's inputs of a feature: one, or several where a document is cut into windows."""
 
     @abstractmethod
+    def unlabelled(self, feature: Feature) -> Feature:
+        """The same inputs without a label: the loss leaves them out."""
+
+    @abstractmethod
     def collate(self, features: Sequence[Feature], layout: Layout) -> dict[str, Any]:
         """One batch."""
 

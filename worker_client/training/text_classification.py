@@ -8,7 +8,7 @@ import torch
 
 from worker_client.formats import Record
 from worker_client.training import metrics
-from worker_client.training.batches import Layout
+from worker_client.training.batches import IGNORE_INDEX, Layout
 from worker_client.training.encoding import Encoded, Feature, in_chunks
 from worker_client.training.framing import Frame
 from worker_client.training.task import Decoded, Table, Task
@@ -56,6 +56,10 @@ class TextClassification(Task):
         """The windows of the document."""
         windows: list[np.ndarray] = feature["windows"]
         return windows
+
+    def unlabelled(self, feature: Feature) -> Feature:
+        """The document."""
+        return {**feature, "label": IGNORE_INDEX}
 
     def collate(self, features: Sequence[Feature], layout: Layout) -> dict[str, Any]:
         """All windows of all documents in one batch; `window_counts` says whose they are."""

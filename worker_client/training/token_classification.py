@@ -73,6 +73,10 @@ class TokenClassification(Task):
         """The one window."""
         return [feature["ids"]]
 
+    def unlabelled(self, feature: Feature) -> Feature:
+        """The window."""
+        return {**feature, "labels": np.full_like(feature["labels"], IGNORE_INDEX), "words": []}
+
     def collate(self, features: Sequence[Feature], layout: Layout) -> dict[str, Any]:
         """A label for every position."""
         inputs = layout.inputs([feature["ids"] for feature in features])

@@ -16,7 +16,7 @@ from worker_client.formats import Record
 from worker_client.training import checkpoints, together
 from worker_client.training.batches import Layout
 from worker_client.training.callbacks import FollowTheFirst, ends_epoch
-from worker_client.training.encoding import Encoded, balanced_weights
+from worker_client.training.encoding import Encoded, Feature, balanced_weights
 from worker_client.training.environment import Recipe
 from worker_client.training.faults import explain, is_memory
 from worker_client.training.hyperparameters import Hyperparameters
@@ -52,7 +52,7 @@ class EncoderTrainer(Trainer):
         **arguments: Any,
     ) -> None:
         super().__init__(
-            train_dataset=train.features,
+            train_dataset=[*train.features, _blank(task, train.features)] if order.filled else train.features,
             eval_dataset=validation[1].features,
             data_collator=partial(task.collate, layout=layout),
             processing_class=tokenizer,
@@ -191,6 +191,11 @@ class EncoderTrainer(Trainer):
         if not self.told_full_disk:
             self.note("checkpoint_failed", step=self.state.global_step)
         self.told_full_disk = True
+
+
+def _blank(task: Task, features: Sequence[Feature]) -> Feature:
+    """A row that counts for nothing and costs little."""
+    return task.unlabelled(min(features, key=lambda feature: int(feature["length"])))
 
 
 class OrderOfEpoch(TrainerCallback):
