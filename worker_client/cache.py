@@ -16,6 +16,7 @@ from worker_client.child import ChildProcess
 from worker_client.errors import ApiError, ChildExit, FailureReason, LeaseLost, Retryable, TrainingFailed, Unauthorized
 from worker_client.protocol import BUILTIN_TINY_BERT, DatasetSpec
 from worker_client.settings import WorkerSettings
+from worker_client.workspace import flush_to_disk
 
 log = logging.getLogger("worker_client.cache")
 
@@ -165,6 +166,8 @@ class BaseModels:
             last_line = (child.tail().splitlines() or ["no reason given"])[-1]
             raise self._unavailable(name, last_line, disk_full=exit_code == ChildExit.DISK_FULL)
         shutil.rmtree(beside / ".cache", ignore_errors=True)
+        for path in (path for path in beside.rglob("*") if path.is_file()):
+            flush_to_disk(path)  # a copy that a power cut left damaged would never be fetched again
         beside.replace(folder)
 
     def _unavailable(self, name: str, why: str, *, disk_full: bool = False) -> TrainingFailed:

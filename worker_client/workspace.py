@@ -146,6 +146,12 @@ def partial_model(spec: TrainingSpec) -> Path:
     return Path(spec.model_dir).with_name(f".run-{spec.run_id}.attempt-{spec.attempt}.partial")
 
 
+def flush_to_disk(path: Path) -> None:
+    """Bytes that the system still holds would be gone with the power."""
+    with path.open("r+b") as file:
+        os.fsync(file.fileno())
+
+
 def write_json(path: Path, data: dict[str, Any]) -> None:
     """Write a small file whole or not at all: written beside, then renamed."""
     beside = path.with_name(path.name + ".tmp")

@@ -71,6 +71,15 @@ def test_a_fetched_model_appears_whole(models, attempt, tmp_path, monkeypatch):
     assert [path.name for path in folder.parent.iterdir()] == ["abc"]
 
 
+def test_a_fetched_model_is_on_the_disk_itself_before_it_appears(models, attempt, tmp_path, monkeypatch):
+    write = "folder = pathlib.Path(sys.argv[3]); [(folder / n).write_text('{}') for n in ('config.json', 'weights')]"
+    fake_hub(monkeypatch, tmp_path, f"import sys, pathlib; {write}")
+    flushed = []
+    monkeypatch.setattr(cache, "flush_to_disk", lambda path: flushed.append((path.name, path.parent.suffix)))
+    models.folder_of(NAME, "abc", attempt=attempt)
+    assert sorted(flushed) == [("config.json", ".part"), ("weights", ".part")]
+
+
 def test_a_failed_fetch_is_told_by_the_hub_s_last_line(models, attempt, tmp_path, monkeypatch):
     fake_hub(monkeypatch, tmp_path, "import sys; print('warning'); sys.exit('RepositoryNotFoundError: 404')")
     with pytest.raises(TrainingFailed, match="RepositoryNotFoundError: 404") as caught:

@@ -131,7 +131,8 @@ def _unavailable(spec: TrainingSpec, why: str) -> TrainingFailed:
     return TrainingFailed(
         FailureReason.BASE_MODEL_UNAVAILABLE,
         f"Base model {spec.base_model} cannot be used on this worker: {why}. "
-        "Copy it again below --base-models-dir, or let the worker download it.",
+        f"Copy it again below --base-models-dir, or remove {spec.base_model_dir or 'what is left of it'}: "
+        "then the worker downloads it.",
     )
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from worker_client.workspace import flush_to_disk
+
 MANIFEST = "intact.json"
 STATE = "trainer_state.json"
 ORDER = "row_order.json"
@@ -55,7 +57,7 @@ def seal(folder: Path, fingerprint: str) -> None:
     files = [path for path in sorted(folder.iterdir()) if path.is_file()]
     sealed = {"fingerprint": fingerprint, "files": {path.name: _size_and_hash(path) for path in files}}
     for path in files:
-        _flush(path)
+        flush_to_disk(path)
     beside = folder / f"{MANIFEST}.tmp"
     with beside.open("w", encoding="utf-8") as file:
         json.dump({**sealed, "sha256": _digest(sealed)}, file)
@@ -148,9 +150,3 @@ def _digest(sealed: dict[str, Any]) -> str:
 def _size_and_hash(path: Path) -> list[int | str]:
     with path.open("rb") as file:
         return [path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest()]
-
-
-def _flush(path: Path) -> None:
-    """Bytes that the system still holds would be gone with the power."""
-    with path.open("r+b") as file:
-        os.fsync(file.fileno())

@@ -4,7 +4,6 @@ import csv
 import hashlib
 import json
 import logging
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from worker_client.protocol import TrainingSpec
 from worker_client.training.model_card import render
 from worker_client.training.sheets import SheetWriter
 from worker_client.training.task import Table, Task
-from worker_client.workspace import partial_model
+from worker_client.workspace import flush_to_disk, partial_model
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +95,7 @@ def _write_json(path: Path, data: Any) -> None:
 
 def _appear(staging: Path, target: Path) -> None:
     for path in staging.iterdir():
-        with path.open("rb+") as file:
-            os.fsync(file.fileno())
+        flush_to_disk(path)
     if target.exists():
         old = target.with_name(f".{target.name}.old")
         shutil.rmtree(old, ignore_errors=True)
