@@ -41,9 +41,13 @@ class BaseModel(models.Model):
     )
     label = models.CharField(_("short name"), max_length=100, blank=True)
     use = models.CharField(_("use"), max_length=300, blank=True)
-    parameter_count = models.BigIntegerField(_("parameters"), null=True, blank=True)
-    size_bytes = models.BigIntegerField(_("download size (bytes)"), null=True, blank=True)
-    max_length = models.PositiveIntegerField(_("maximum length (tokens)"), default=512)
+    parameter_count = models.BigIntegerField(_("parameters"), null=True, blank=True, validators=[MinValueValidator(1)])
+    size_bytes = models.BigIntegerField(
+        _("download size (bytes)"), null=True, blank=True, validators=[MinValueValidator(1)]
+    )
+    max_length = models.PositiveIntegerField(
+        _("maximum length (tokens)"), default=512, validators=[MinValueValidator(1)]
+    )
     recommended = models.BooleanField(_("recommended"), default=False)
     enabled = models.BooleanField(_("enabled"), default=True)
 

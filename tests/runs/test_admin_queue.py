@@ -134,6 +134,13 @@ def test_a_base_model_is_added_and_a_wrong_id_is_refused() -> None:
     assert BaseModel.objects.filter(model_id="pge/bert-juridico", enabled=True).exists()
 
 
+@pytest.mark.parametrize("size", ["parameter_count", "size_bytes", "max_length"])
+def test_a_base_model_of_no_size_is_refused(size: str) -> None:
+    form = {"model_id": "pge/bert-juridico", "max_length": "512", size: "0"}
+    page = signed_in().post(reverse("admin:runs_app_basemodel_add"), form)
+    assert list(page.context["adminform"].form.errors) == [size]
+
+
 def test_the_built_in_model_cannot_be_deleted() -> None:
     entry = BaseModel.objects.get(model_id=BUILTIN_TINY_BERT)
     client = signed_in()
