@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Literal
 
+import psutil  # type: ignore[import-untyped]
 from packaging.specifiers import SpecifierSet
 
 from worker_client import hardware
@@ -38,6 +39,8 @@ INSTALL = "pip install --upgrade 'bert-training[worker]'"
 NEEDED_BYTES = 3 * 10**9  # a base model, two checkpoints of it with optimizer state, the finished model
 COMFORTABLE_BYTES = 20 * 10**9
 MAX_SKEW_S = 60.0
+# As psutil names them. The spool's SQLite locks its file and maps memory, which no share does reliably: sqlite.org/wal.
+NETWORK_FILE_SYSTEMS = {"9p", "afpfs", "ceph", "cifs", "davfs", "fuse.sshfs", "nfs", "nfs4", "smb3", "smbfs"}
 TORCH_TIMEOUT_S = 120
 TORCH_PROBE = "import torch; print(torch.__version__, torch.version.cuda, torch.cuda.is_available())"
 
@@ -109,6 +112,21 @@ def check_disk(settings: WorkerSettings) -> Iterator[Finding]:
         except OSError as error:
             text = f"{folder}: {existing} cannot be written ({error.strerror}); name another folder by --{subject}"
             yield Finding("fail", subject, text)
+    if share := network_share(settings.work_dir):
+        text = f"{settings.work_dir} is on a network share ({share}), where the metrics of a run may be lost"
+        yield Finding("note", "work-dir", f"{text}; name a folder on a local disk by --work-dir")
+
+
+def network_share(folder: Path) -> str:
+    """The file system that a folder lies on where that is another machine's, else nothing."""
+    whole = folder.resolve()
+    if whole.drive.startswith("\\\\"):
+        return whole.drive
+    mounts = [each for each in psutil.disk_partitions(all=True) if whole.is_relative_to(each.mountpoint)]
+    nearest = max(mounts, key=lambda mount: len(mount.mountpoint), default=None)
+    if nearest is None or not (nearest.fstype in NETWORK_FILE_SYSTEMS or "remote" in nearest.opts.split(",")):
+        return ""
+    return nearest.fstype or nearest.device
 
 
 def _space(subject: str, folder: Path, free: int) -> Finding:

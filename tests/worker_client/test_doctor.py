@@ -1,6 +1,7 @@
 """`doctor`: one line per check, and an exit code that says whether a job could run."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,6 +62,26 @@ def test_a_models_folder_that_cannot_be_written_fails(server, settings, capsys, 
     code, told = lines(replace(settings, models_dir=tmp_path / "a-file"), capsys)
     assert code == 1
     assert told["models-dir"].startswith("fail") and "--models-dir" in told["models-dir"]
+
+
+@pytest.mark.parametrize(("fstype", "opts"), [("nfs4", "rw,relatime"), ("NTFS", "rw,remote")])
+def test_a_work_folder_on_a_network_share_is_a_note(server, settings, capsys, monkeypatch, fstype, opts):
+    mounts = [disk("/", "ext4", "rw"), disk(str(settings.work_dir.parent), fstype, opts)]
+    monkeypatch.setattr(doctor.psutil, "disk_partitions", lambda all: mounts)
+    code, told = lines(settings, capsys)
+    assert code == 0
+    assert told["work-dir"].startswith("note") and f"({fstype})" in told["work-dir"]
+
+
+def test_a_share_next_to_the_work_folder_is_nobodys_business(settings, monkeypatch):
+    mounts = [disk("/", "ext4", "rw"), disk(f"{settings.work_dir}-of-others", "nfs4", "rw")]
+    monkeypatch.setattr(doctor.psutil, "disk_partitions", lambda all: mounts)
+    assert doctor.network_share(settings.work_dir) == ""
+
+
+def disk(mountpoint: str, fstype: str, opts: str) -> SimpleNamespace:
+    """A partition as psutil tells it."""
+    return SimpleNamespace(device="a", mountpoint=mountpoint, fstype=fstype, opts=opts)
 
 
 @pytest.mark.parametrize(("present", "said"), [("", "not installed"), ("4.57.0", "not in the range")])
