@@ -83,7 +83,8 @@ def test_names_reach_the_library(tmp_path):
     assert (mapped.learning_rate, mapped.weight_decay, mapped.num_train_epochs) == (3e-5, 0.05, 4)
     assert mapped.lr_scheduler_type == SchedulerType.COSINE
     assert (mapped.greater_is_better, mapped.label_smoothing_factor) == (False, 0.1)
-    assert mapped.activation_checkpointing is True
+    recomputes = [getattr(mapped, f"{what}_checkpointing", False) for what in ("activation", "gradient")]
+    assert True in recomputes  # the first name came with a later transformers
 
 
 @pytest.mark.parametrize(
