@@ -1,10 +1,11 @@
 """The admin site of the product: its name, the order of its menu, and what every list of ours shares."""
 
 from dataclasses import dataclass
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.admin.apps import AdminConfig
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME, AdminForm
 from django.core.exceptions import BadRequest, PermissionDenied
@@ -15,7 +16,9 @@ from django.urls import path, reverse
 from django.utils.module_loading import import_string
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import override
 
+from config.display import NOTHING
 from config.pagination import KeysFirst
 
 if TYPE_CHECKING:  # Django loads this module before it has models
@@ -76,6 +79,7 @@ class TrainingSite(admin.AdminSite):
     site_title = "BERT Training"
     index_title = _("Home")
     site_url = None
+    empty_value_display = NOTHING
     home_context = "runs_app.admin.home.home_context"  # by its name, as settings do: apps import this module
 
     def each_context(self, request: HttpRequest) -> Any:
@@ -88,6 +92,17 @@ class TrainingSite(admin.AdminSite):
         groups = [(title, [_item(entry, models, request) for entry in entries]) for title, entries in MENU]
         shown = [(title, [item for item in items if item is not None]) for title, items in groups]
         return [(title, items) for title, items in shown if items] if self.has_permission(request) else []
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """Django's, which asks for a login where the session is over; what was sent does not survive that."""
+        inner = super().admin_view(view, cacheable)
+
+        def answer(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            if request.method == "POST" and request.user.is_anonymous and view != self.logout:
+                messages.warning(request, _("You were not signed in any more. Sign in and send the form once more."))
+            return inner(request, *args, **kwargs)
+
+        return update_wrapper(answer, inner)
 
     def get_urls(self) -> Any:
         """With the blocks of the home page alone, which that page asks for again."""
@@ -162,6 +177,13 @@ class ProductAdmin(admin.ModelAdmin):
             raise BadRequest
         return super().changeform_view(request, *args, **kwargs)
 
+    def render_change_form(self, request: HttpRequest, context: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """A page is called what its object is, or what the button to it says, and has one button that saves."""
+        original = context.get("original")
+        title = {"title": original or self.add_label or context["title"], "subtitle": None}
+        one_button = {"show_save_and_add_another": False, "show_save_and_continue": False}
+        return super().render_change_form(request, {**context, **title, **one_button}, *args, **kwargs)
+
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         """By its key where `_to_field` is empty, which Django looks up as the name of a field."""
         return super().get_object(request, object_id, from_field or None)
@@ -186,6 +208,14 @@ class ProductAdmin(admin.ModelAdmin):
         sections = AdminForm(form, sections or [(None, {"fields": list(form.fields)})], {})
         template = context.pop("template", "admin/plain_form.html")
         return TemplateResponse(request, template, self.page_context(request, adminform=sections, **context))
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """As Django's, but with field names as the catalogues have them: it looks for them with a capital letter."""
+        if add or not form.changed_data:
+            return super().construct_change_message(request, form, formsets, add)
+        with override(None):
+            names = [str(self.opts.get_field(name).verbose_name) for name in form.changed_data]  # type: ignore[union-attr]
+        return [{"changed": {"fields": names}}]
 
     def object_url(self, obj: Any) -> str:
         """The page of one object."""

@@ -5,6 +5,8 @@ from typing import Any
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
+from django.db import DatabaseError
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.template.loader import render_to_string
 from django.utils.translation import gettext as _
@@ -48,6 +50,9 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     if (outage := outage_of(error)) is not None:
         logger.warning("outage: %s", error)
         return _answer(outage.status, outage.code, outage.detail, outage.headers)
+    if isinstance(error, DatabaseError) and _is_gone(context["request"].auth):
+        headers = {"WWW-Authenticate": context["view"].get_authenticate_header(context["request"])}
+        return _answer(401, "not_authenticated", str(exceptions.NotAuthenticated.default_detail), headers)
     if isinstance(error, RequestDataTooBig):
         return _answer(413, "too_large", _("The request body is larger than the server accepts."))
     if isinstance(error, Http404):
@@ -62,6 +67,11 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response | N
     code = str(getattr(error.detail, "code", error.default_code))
     response.data = {"code": code, "detail": str(error.detail), **getattr(error, "extra", {})}
     return response
+
+
+def _is_gone(row: Any) -> bool:
+    """Whether the token's row, or the worker's, was deleted after it had let this request in."""
+    return isinstance(row, Model) and not type(row)._default_manager.filter(pk=row.pk).exists()
 
 
 def _answer(status_code: int, code: str, detail: str, headers: dict[str, str] | None = None) -> Response:

@@ -16,6 +16,7 @@ except ImproperlyConfigured as error:
     raise SystemExit(f"The server does not start: {error}") from None  # one line, not a page of frames
 
 import config.urls  # noqa: F401  now, and not with the first request
+from config.bodies import BoundedBodies
 from runs_app.api.live_streams import LiveStreams
 from runs_app.api.refreshes import RefreshesInLine
 from runs_app.api.waiting_claims import WaitingClaims
@@ -25,4 +26,4 @@ from runs_app.api.waiting_claims import WaitingClaims
 gc.collect()
 gc.freeze()
 
-application = WaitingClaims(LiveStreams(RefreshesInLine(handler)))
+application = BoundedBodies(WaitingClaims(LiveStreams(RefreshesInLine(handler))))

@@ -1,10 +1,13 @@
-"""The API's pages for a browser, for developers; what people use is the admin."""
+"""What the API answers in: its pages for a browser, for developers (what people use is the admin), and files."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django.conf import settings
-from rest_framework.renderers import BrowsableAPIRenderer
+from rest_framework.exceptions import NotAcceptable
+from rest_framework.negotiation import DefaultContentNegotiation
+from rest_framework.renderers import BaseRenderer, BrowsableAPIRenderer
+from rest_framework.request import Request
 
 from config.csp import CSP, Policy
 
@@ -22,3 +25,17 @@ class BrowsablePages(BrowsableAPIRenderer):
         if renderer_context is not None:
             renderer_context["response"]._csp_config = INLINE_STYLES
         return super().render(data, accepted_media_type, renderer_context)
+
+
+class FileAnyhow(DefaultContentNegotiation):
+    """For a view that answers a file, of one type whatever types the caller lists. Renderers are for its errors."""
+
+    def select_renderer(
+        self, request: Request, renderers: Iterable[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        """The one asked for; the first where what is asked for is none of them."""
+        known = list(renderers)
+        try:
+            return super().select_renderer(request, known, format_suffix)
+        except NotAcceptable:
+            return known[0], str(known[0].media_type)

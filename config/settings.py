@@ -3,6 +3,8 @@
 import math
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
+from warnings import catch_warnings
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
@@ -30,6 +32,15 @@ def whole(name: str, default: int) -> int:
     if value != int(value):
         raise ImproperlyConfigured(f"{name} must be a whole number, not {value:g}. Correct it where it is set.")
     return int(value)
+
+
+def database() -> dict[str, Any]:
+    """Where DATABASE_URL points to. The address is quoted nowhere, for it may hold a password."""
+    with suppress(ValueError), catch_warnings(action="ignore"):
+        found: dict[str, Any] = env.db("DATABASE_URL", default="sqlite:///var/db.sqlite3")
+        if found.get("ENGINE") in ("django.db.backends.sqlite3", "django.db.backends.postgresql"):
+            return found
+    raise ImproperlyConfigured("DATABASE_URL must be sqlite:///path or postgresql://user:password@host:5432/name.")
 
 
 DEBUG = env.bool("DEBUG", default=False)
@@ -101,7 +112,7 @@ TEMPLATES = [
 
 # Database: a SQLite file by default, PostgreSQL by DATABASE_URL; the same code on both.
 
-DATABASES = {"default": env.db("DATABASE_URL", default="sqlite:///var/db.sqlite3")}
+DATABASES = {"default": database()}
 _database = DATABASES["default"]
 if _database["ENGINE"].endswith("sqlite3"):
     # A relative path means the project's folder, whatever folder the command is started in.
@@ -129,6 +140,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # People
 
+AUTHENTICATION_BACKENDS = ["config.backends.ChangeImpliesView"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (

@@ -8,8 +8,9 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from datasets_app.messages import too_large_sentence
 from datasets_app.models import Dataset, StagedUpload, TaskType
-from datasets_app.services import SheetChoice
+from datasets_app.services import MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS, SheetChoice
 from worker_client.formats.columns import ROLES
 
 TEXT = {"class": "vTextField"}
@@ -24,10 +25,10 @@ class FileForm(forms.Form):
         allow_empty_file=True,
         widget=forms.FileInput(attrs={"accept": XLSX_ACCEPT}),
     )
-    name = forms.CharField(label=gettext_lazy("Name"), max_length=200, widget=forms.TextInput(TEXT))
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=MAX_NAME_CHARS, widget=forms.TextInput(TEXT))
     description = forms.CharField(
         label=gettext_lazy("Description"),
-        max_length=10_000,
+        max_length=MAX_DESCRIPTION_CHARS,
         required=False,
         widget=forms.Textarea({"rows": 3, "class": "vLargeTextField"}),
         help_text=gettext_lazy("Where the texts come from, who labelled them, what the labels mean."),
@@ -44,6 +45,9 @@ class FileForm(forms.Form):
         limits = {"size": settings.MAX_UPLOAD_MB, "rows": number_format(settings.MAX_DATASET_ROWS, force_grouping=True)}
         said = _("With a header row: text and label, or tokens and tags. At most %(size)d MB and %(rows)s rows.")
         self.fields["file"].help_text = said % limits
+        # Told before it is sent: what is far too long is refused half-way, and a browser then does not say why.
+        refused = {"data-max-bytes": settings.MAX_UPLOAD_MB * 2**20, "data-too-large": too_large_sentence()}
+        self.fields["file"].widget.attrs.update(refused)
 
 
 class ColumnsForm(forms.Form):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
@@ -50,6 +51,12 @@ def refusal_sentence(code: str, params: dict[str, Any]) -> str:
         "%(count)d cells must be corrected before this sheet can be used.",
         count,
     ) % {"count": count}
+
+
+def too_large_sentence() -> str:
+    """Why a file is not even looked at."""
+    said = _("The file is larger than %(limit)d MB, the most that this server accepts.")
+    return said % {"limit": settings.MAX_UPLOAD_MB}
 
 
 def row_sentence(code: str, row: int, column: str, params: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import models, transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from datasets_app.querysets import DatasetQuerySet
@@ -68,7 +69,9 @@ class Dataset(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.name
+        if self.version == 1:
+            return self.name
+        return gettext("%(name)s (version %(number)d)") % {"name": self.name, "number": self.version}
 
     @property
     def label_names(self) -> list[str]:

@@ -28,6 +28,8 @@ from worker_client.formats import Limits, SheetRefused, SheetRequest
 logger = logging.getLogger(__name__)
 
 INVALID_DATASET = "invalid_dataset"
+MAX_NAME_CHARS = 200
+MAX_DESCRIPTION_CHARS = 10_000
 MAX_FILENAME_CHARS = 255
 
 
@@ -293,13 +295,16 @@ def _save_once(dataset: Dataset, path: Path) -> tuple[Dataset, bool]:
         dataset.file.storage.delete(dataset.file.name or "")
         if not isinstance(error, IntegrityError):
             raise
-    # The same sheet was uploaded twice at the same moment: the other one was first.
-    return Dataset.objects.same_as(sha256=dataset.sha256_hash, mapping_key=dataset.mapping_key).get(), False
+        # The same sheet was uploaded twice at the same moment, and the other one was first; or who uploads is gone.
+        first = Dataset.objects.same_as(sha256=dataset.sha256_hash, mapping_key=dataset.mapping_key).first()
+        if first is None:
+            raise
+        return first, False
 
 
-def still_there(previous: Dataset | None) -> Dataset | None:
-    """The version before, until the transaction ends; None where it was deleted while the sheet was read."""
-    return previous and Dataset.objects.select_for_update().filter(pk=previous.pk).first()
+def still_there(dataset: Dataset | None) -> Dataset | None:
+    """The dataset, which nobody deletes until the transaction ends; None where somebody has deleted it meanwhile."""
+    return dataset and Dataset.objects.select_for_update(no_key=True).filter(pk=dataset.pk).first()
 
 
 def clean_filename(filename: str) -> str:

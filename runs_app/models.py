@@ -30,6 +30,11 @@ valid_model_id = RegexValidator(
     _("Enter a model id such as organisation/name."),
     code="invalid_id",
 )
+valid_revision = RegexValidator(
+    r"^[A-Za-z0-9][\w.\-]*\Z",
+    _("Enter a commit of the hub, such as 94d69c95f98f, or the name of a branch."),
+    code="invalid_revision",
+)
 
 
 class BaseModel(models.Model):
@@ -37,7 +42,11 @@ class BaseModel(models.Model):
 
     model_id = models.CharField(_("model id"), max_length=200, unique=True, validators=[valid_model_id])
     revision = models.CharField(
-        _("revision"), max_length=64, blank=True, help_text=_("The commit whose weights every worker uses.")
+        _("revision"),
+        max_length=64,
+        blank=True,
+        help_text=_("The commit whose weights every worker uses."),
+        validators=[valid_revision],
     )
     label = models.CharField(_("short name"), max_length=100, blank=True)
     use = models.CharField(_("use"), max_length=300, blank=True)

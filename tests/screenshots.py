@@ -83,7 +83,9 @@ class Browser:
 
     def run(self, script: str) -> None:
         """Do something on the page and wait for what comes of it."""
-        self.call("Runtime.evaluate", expression=script)
+        answer = self.call("Runtime.evaluate", expression=script)
+        if "exceptionDetails" in answer:
+            raise SystemExit(f"{script}: {answer['result'].get('description')}")
         time.sleep(3 * SETTLE_S)
 
     def choose_file(self, selector: str, path: Path) -> None:
@@ -214,7 +216,7 @@ def photograph(browser: Browser, address: str, target: Path) -> None:
     photograph_pages(browser, address, pages, target)
     pages = sow()
     photograph_pages(browser, address, pages, target)
-    send = "document.querySelector('form[novalidate]').submit()"
+    send = "document.querySelector('form:has(.submit-row)').submit()"
     browser.open(address + pages["worker-register"])
     browser.run(f"document.getElementById('id_name').value = 'gpu-nova'; {send}")
     photograph_page(browser, "worker-token", target)
@@ -236,7 +238,7 @@ def photograph_pages(browser: Browser, address: str, pages: dict[str, str], targ
 
 def photograph_upload(browser: Browser, address: str, target: Path) -> None:
     """The steps of an upload: a sheet with errors, then one that is kept."""
-    send = "document.querySelector('form[novalidate]').requestSubmit()"
+    send = "document.querySelector('form:has(.submit-row)').requestSubmit()"
     for name, sheet in (("errors", bad_sheet(target)), ("report", good_sheet(target))):
         browser.open(address)
         browser.choose_file("#id_file", sheet)

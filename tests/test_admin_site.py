@@ -4,6 +4,7 @@ import re
 
 import pytest
 from django.contrib import admin
+from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, Permission
 from django.test import Client
 from django.urls import reverse
@@ -11,7 +12,7 @@ from django.urls import reverse
 from config.admin import GROUP_OF
 from config.templatetags.product import labelled
 from runs_app.models import BaseModel
-from tests.admin_client import signed_in, text_of
+from tests.admin_client import messages_of, signed_in, text_of
 from tests.factories import make_api_token, make_dataset, make_run, make_user, make_worker
 
 pytestmark = pytest.mark.django_db
@@ -141,7 +142,7 @@ def crumbs_of(url: str) -> str:
         ("runs_app_job_changelist", "Painel › Operar › Fila"),
         ("datasets_app_dataset_changelist", "Painel › Treinar › Conjuntos de dados"),
         ("workers_app_apitoken_changelist", "Painel › Administrar › Tokens de API"),
-        ("auth_user_add", "Painel › Administrar › Usuários › Adicionar usuário"),
+        ("auth_user_add", "Painel › Administrar › Usuários › Novo usuário"),
     ],
 )
 def test_a_path_names_the_group_of_the_menu(address: str, path: str) -> None:
@@ -202,6 +203,15 @@ def test_rows_are_selected_by_django_s_script(rows: None) -> None:
     assert "admin/js/actions.js" in signed_in().get(reverse("admin:runs_app_run_changelist")).content.decode()
 
 
+def test_only_a_person_who_never_did_anything_is_deleted() -> None:
+    new, old = make_user(username="nova"), make_user(username="antiga")
+    LogEntry.objects.log_actions(old.pk, [new], CHANGE, "x")
+    client = signed_in()
+    urls = [reverse("admin:auth_user_delete", args=[user.pk]) for user in (new, old)]
+    assert [client.post(url, {"post": "yes"}).status_code for url in urls] == [302, 403]
+    assert "delete_selected" not in client.get(reverse("admin:auth_user_changelist")).content.decode()
+
+
 def test_a_person_is_given_groups_by_ticking_boxes() -> None:
     group, ana = Group.objects.create(name="Procuradoria"), make_user(username="ana", is_staff=True)
     client, url = signed_in(), reverse("admin:auth_user_change", args=[ana.pk])
@@ -225,6 +235,25 @@ def test_permissions_are_said_in_the_reader_s_language() -> None:
     assert "Can view" not in words
 
 
+def test_permissions_begin_with_those_of_the_menu_in_its_order() -> None:
+    words = text_of(signed_in().get(reverse("admin:auth_group_add")))
+    places = [
+        words.index(text) for text in ("Conjunto de dados: ver", "Worker: ver", "Grupo: ver", "Entrada de log: ver")
+    ]
+    assert places == sorted(places)
+
+
+def test_a_page_is_called_what_it_is_about_and_has_one_button_that_saves() -> None:
+    client, model = signed_in(), BaseModel.objects.get(label="BERTimbau large")
+    for url, title in (
+        (reverse("admin:runs_app_basemodel_change", args=[model.pk]), "BERTimbau large"),
+        (reverse("admin:auth_group_add"), "Novo grupo"),
+    ):
+        page = client.get(url)
+        assert f"<h1>{title}</h1>" in page.content.decode()
+        assert page.content.decode().count('type="submit" value="Salvar') == 1
+
+
 @pytest.mark.parametrize("model", LISTS)
 def test_a_page_has_no_inline_script_or_style(model: str, rows: None) -> None:
     found = next(m for m in admin.site._registry if f"{m._meta.app_label}_{m._meta.model_name}" == model)
@@ -243,6 +272,16 @@ def test_a_stranger_is_sent_to_the_login(model: str) -> None:
     page = Client().get(reverse(f"admin:{model}_changelist"))
     assert page.status_code == 302
     assert page["Location"].startswith(reverse("admin:login"))
+
+
+def test_a_form_sent_after_the_session_has_ended_is_said_to_be_lost() -> None:
+    answer = Client().post(reverse("admin:runs_app_run_add"), {"name": "Muito trabalho"}, follow=True)
+    assert answer.request["PATH_INFO"] == reverse("admin:login")
+    assert messages_of(answer) == ["Sua sessão tinha terminado. Entre e envie o formulário de novo."]
+
+
+def test_to_log_out_twice_is_told_of_no_lost_form() -> None:
+    assert messages_of(Client().post(reverse("admin:logout"), follow=True)) == []
 
 
 @pytest.mark.parametrize("row", ["x", "²", "9" * 40, "-1"])

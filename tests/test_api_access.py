@@ -3,12 +3,15 @@
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client
+from rest_framework.request import Request
 from rest_framework.test import APIClient
 
-from tests.factories import client_for, make_api_token, make_user, make_worker
+from tests.factories import client_for, make_api_token, make_job, make_user, make_worker
 from tests.routes import EITHER, PERSON, ROUTES, WORKER, Route, prepare, sheet_file
 from workers_app import services as workers
+from workers_app.api.authentication import BearerAuthentication
 from workers_app.models import ApiToken, Worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
@@ -31,6 +34,26 @@ def test_without_a_token_nobody_gets_in(route: Route, worker: Worker) -> None:
     answer = call(APIClient(), route, worker)
     assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
     assert answer.json().keys() == {"code", "detail"}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("path", ["runs", "datasets/upload", "jobs/claim", "workers/register"])
+def test_who_is_deleted_while_the_call_is_under_way_is_unknown(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    route = next(route for route in ROUTES if (route.method, route.path) == ("POST", path))
+    client = client_for(make_api_token() if route.who == PERSON else make_worker()[1])
+    authenticate = BearerAuthentication.authenticate
+
+    def let_in(self: BearerAuthentication, request: Request) -> Any:
+        found = authenticate(self, request)
+        make_job()
+        User.objects.all().delete()
+        Worker.objects.filter(attempts=None).delete()
+        return found
+
+    monkeypatch.setattr(BearerAuthentication, "authenticate", let_in)
+    answer = call(client, route, make_worker("gpu-1")[0])
+    assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert answer.json()["code"] == "not_authenticated"
 
 
 @pytest.mark.parametrize(
@@ -99,7 +122,8 @@ def test_a_person_calls_none_of_the_workers_routes(route: Route, worker: Worker,
 
 @pytest.mark.parametrize("route", FOR_PERSONS, ids=str)
 def test_a_person_without_the_permission_is_refused(route: Route, worker: Worker) -> None:
-    every_other = {other.permission for other in FOR_PERSONS} - {route.permission}
+    enough = {route.permission, route.permission.replace(".view_", ".change_")}
+    every_other = {other.permission for other in FOR_PERSONS} - enough
     client = client_for(make_api_token(make_user(*every_other)))
     answer = call(client, route, worker)
     assert (answer.status_code, answer.json()["code"]) == (403, "permission_denied")
@@ -111,6 +135,12 @@ def test_a_person_with_just_the_permission_gets_in(route: Route, worker: Worker)
     answer = call(client, route, worker)
     # 409: resuming a run that runs. What counts here is that permission was no obstacle.
     assert answer.status_code in ((200, 201, 202, 409) if "resume" in route.path else (200, 201, 202))
+
+
+@pytest.mark.parametrize("route", [route for route in FOR_PERSONS if ".view_" in route.permission], ids=str)
+def test_whoever_may_change_may_look(route: Route, worker: Worker) -> None:
+    client = client_for(make_api_token(make_user(route.permission.replace(".view_", ".change_"))))
+    assert call(client, route, worker).status_code == 200
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.who in (WORKER, EITHER)], ids=str)

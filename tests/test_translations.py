@@ -29,6 +29,10 @@ KEYWORDS: dict[str, Any] = {
     "pgettext_lazy": ((1, "c"), 2),
     "npgettext": ((1, "c"), 2, 3),
 }
+# Words of others for what is called ponto de salvamento, conjunto de dados, treinamento, revocação and worker here.
+NOT_OURS = re.compile(
+    r"(?<!gradient )\b(checkpoints?|datasets?|rodadas?|corridas?|recall|trabalhador(es)?)\b", re.IGNORECASE
+)
 PLACEHOLDER = re.compile(r"%\(\w+\)[sdfgr]|%[sdfg]|\{\w+\}|%%")
 
 
@@ -86,6 +90,14 @@ def test_no_translation_is_left_over(app: str) -> None:
     ]
     assert left_over == []
     assert not catalogue(app).obsolete
+
+
+@pytest.mark.parametrize("app", [*APPS, SHARED])
+def test_a_thing_has_one_name(app: str) -> None:
+    said = [
+        message.string if isinstance(message.string, str) else " ".join(message.string) for message in catalogue(app)
+    ]
+    assert [text for text in said if NOT_OURS.search(text)] == []
 
 
 def context_of(message: Any) -> str | None:

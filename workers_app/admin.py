@@ -1,13 +1,15 @@
 """Who may call: workers, people and their API tokens. Secrets are shown once, replaced, switched off."""
 
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from django.conf import settings
 from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, Permission, User
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, When
 from django.forms import CheckboxSelectMultiple
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -19,8 +21,8 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from config.admin import ProductAdmin, person
-from config.display import NOTHING, badge
+from config.admin import GROUP_OF, ProductAdmin, person
+from config.display import NOTHING, badge, duration
 from workers_app import services
 from workers_app.forms import NewApiTokenForm, RegisterWorkerForm
 from workers_app.models import ApiToken, Worker
@@ -104,7 +106,7 @@ class WorkerAdmin(TokenPages):
         )
 
     def connection_view(self, request: HttpRequest, pk: int, since: int) -> HttpResponse:
-        """Whether the worker has been heard of `since` then (seconds of the epoch), for the page with its token."""
+        """Whether the worker has been heard of `since` then, for the page with its token."""
         worker = get_object_or_404(Worker, pk=pk)
         if not self.has_view_or_change_permission(request, worker):
             raise PermissionDenied
@@ -119,16 +121,19 @@ class WorkerAdmin(TokenPages):
             self._switch(request, worker, enabled=wanted == "yes")
             return HttpResponseRedirect(self.object_url(worker))
         if worker.enabled:
-            question = _("“%(name)s” is refused from its next call on; what it is training goes back to the queue.")
+            question = _("“%(name)s” is refused from its next call on; its run goes back to the queue within %(time)s.")
             label = _("Disable")
         else:
-            question, label = _("“%(name)s” may connect and take runs again."), _("Enable")
+            question = _(
+                "“%(name)s” may connect again. Its program ends when it is refused: start it again on its computer."
+            )
+            label = _("Enable")
         title = _("Disable worker") if worker.enabled else _("Enable worker")
         return self.confirm_page(
             request,
             worker,
             title=title,
-            question=question % {"name": worker},
+            question=question % {"name": worker, "time": _lease_words()},
             submit_label=label,
             hidden=[("enabled", "no" if worker.enabled else "yes")],
         )
@@ -147,7 +152,8 @@ class WorkerAdmin(TokenPages):
             "switch_off",
             workers,
             title=_("Disable workers"),
-            question=_("They are refused from their next call on; what they are training goes back to the queue."),
+            question=_("They are refused from their next call on; their runs go back to the queue within %(time)s.")
+            % {"time": _lease_words()},
             submit_label=_("Disable"),
             dangerous=True,
         )
@@ -184,7 +190,7 @@ class WorkerAdmin(TokenPages):
     def _shown_once(self, request: HttpRequest, worker: Worker, token: str, title: str) -> TemplateResponse:
         address = request.build_absolute_uri("/").rstrip("/")
         insecure = is_insecure(address)
-        since = int(timezone.now().timestamp())
+        since = _milliseconds(timezone.now())
         return self.token_page(
             request,
             title=title % {"name": worker},
@@ -281,6 +287,11 @@ class ApiTokenAdmin(TokenPages):
             )
 
 
+def _lease_words() -> str:
+    """How long a worker that is refused seems to be at work."""
+    return duration(settings.JOB_LEASE_SECONDS)
+
+
 def is_insecure(address: str) -> bool:
     """Whether a worker that uses `address` would send its token readable over a network."""
     parts = urlsplit(address)
@@ -296,10 +307,14 @@ def gpu_words(worker: Worker) -> str:
     return ", ".join(words) or NOTHING
 
 
+def _milliseconds(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
 def connection(worker: Worker, since: int) -> dict[str, Any]:
-    """Whether and as what it has connected `since` then."""
+    """Whether and as what it has connected after `since` (milliseconds of the epoch)."""
     seen = worker.last_seen_at
-    is_connected = worker.enabled and seen is not None and int(seen.timestamp()) >= since
+    is_connected = worker.enabled and seen is not None and _milliseconds(seen) > since
     return {"worker": worker, "is_connected": is_connected, "gpus": gpu_words(worker)}
 
 
@@ -349,6 +364,9 @@ class WithCheckboxes(ProductAdmin):
             field.widget = CheckboxSelectMultiple(choices=field.choices)
             field.help_text = ""
         if db_field.related_model is Permission and field is not None:
+            places = [When(content_type__model=name.lower(), then=n) for n, name in enumerate(GROUP_OF)]
+            in_menu = Case(*places, default=len(GROUP_OF))  # what has no page of its own comes last
+            field.queryset = field.queryset.order_by(in_menu, "content_type", "codename")
             field.label_from_instance = permission_words
         return field
 
@@ -368,6 +386,19 @@ class PersonAdmin(WithCheckboxes, UserAdmin):
     list_display = ["username", "first_name", "last_name", "email", "is_active", "is_staff", "last_login"]
     list_filter = ["is_active", "is_staff", "is_superuser"]
     readonly_fields = ["last_login", "date_joined"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Only somebody who never did anything; the others are made inactive, so that the history keeps its names."""
+        unused = obj is not None and not obj.logentry_set.exists()
+        return unused and super().has_delete_permission(request, obj)
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The password, and the way to another one, are for those who may change them."""
+        sections = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return sections
+        shown = [(title, [name for name in options["fields"] if name != "password"]) for title, options in sections]
+        return [(title, {"fields": names}) for title, names in shown]
 
 
 @admin.register(Group)

@@ -22,7 +22,7 @@ def register_worker(*, name: str, description: str = "") -> tuple[Worker, str]:
     """
     token = new_token(WORKER_TOKEN_PREFIX)
     worker = Worker(
-        name=name, description=description, token_prefix=shown_prefix(token), token_sha256=token_sha256(token)
+        name=name.strip(), description=description, token_prefix=shown_prefix(token), token_sha256=token_sha256(token)
     )
     worker.full_clean(exclude=["token_prefix", "token_sha256", "hardware", "versions", "base_models"])
     try:

@@ -59,8 +59,6 @@ def dataset_page(dataset: Dataset) -> dict[str, Any]:
         ("SHA-256", dataset.sha256_hash),
     ]
     return {
-        "title": dataset.name,
-        "subtitle": None,
         "facts": [(name, value) for name, value in facts if value],
         "label_title": _("Labels") if dataset.task_type == TaskType.TEXT_CLASSIFICATION else _("Tags"),
         "label_rows": label_rows(dataset)[:LABELS_SHOWN],
@@ -71,8 +69,6 @@ def dataset_page(dataset: Dataset) -> dict[str, Any]:
         "measured": measured_sentences(dataset.token_lengths),
         "split": split_sentences(quality),
         "identifiers": identifier_sentences(quality),
-        "show_save_and_add_another": False,
-        "show_save_and_continue": False,
     }
 
 

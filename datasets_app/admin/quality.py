@@ -6,7 +6,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from config.display import figure, percent
+from config.display import figure
 from datasets_app.admin.findings import rows_listed
 
 POINTS = ("min", "p50", "p90", "p99", "max")
@@ -37,7 +37,7 @@ def beyond_sentences(quality: dict[str, Any]) -> list[str]:
     """The estimated share of texts beyond each maximum length."""
     return [
         _("Probably longer than %(length)d tokens: %(share)s of the texts.")
-        % {"length": step["max_length"], "share": percent(step["share"])}
+        % {"length": step["max_length"], "share": f"{figure(100 * step['share'], 1)} %"}
         for step in quality.get("beyond") or []
     ]
 

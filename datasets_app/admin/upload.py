@@ -5,7 +5,6 @@ from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -21,6 +20,7 @@ from datasets_app import staging
 from datasets_app.admin.page import dataset_page
 from datasets_app.downloads import sheet_response
 from datasets_app.forms import COLUMN_SECTIONS, ColumnsForm, FileForm
+from datasets_app.messages import too_large_sentence
 from datasets_app.models import Dataset, StagedUpload, TaskType
 from datasets_app.reading_slots import ReadersBusy
 from datasets_app.services import DatasetInvalid, UploadTooLarge, mapping_key
@@ -52,7 +52,7 @@ class UploadSteps(ProductAdmin):
         """Step 1: the file. What is no readable workbook is refused here."""
         self._check_person(request)
         if request.method != "POST":
-            return self._file_page(request, FileForm(initial=self._of_previous(request)))
+            return self._file_page(request, FileForm(initial=self._first_answers(request)))
         form = FileForm(request.POST, request.FILES)
         if not form.is_valid():
             return self._file_page(request, form)
@@ -61,8 +61,7 @@ class UploadSteps(ProductAdmin):
         except DatasetInvalid as invalid:
             return self._file_page(request, form, invalid=invalid)
         except UploadTooLarge:
-            said = _("The file is larger than %(limit)d MB, the most that this server accepts.")
-            form.add_error("file", said % {"limit": settings.MAX_UPLOAD_MB})
+            form.add_error("file", too_large_sentence())
             return self._file_page(request, form)
         except ReadersBusy:
             self._say_busy(request)
@@ -166,8 +165,12 @@ class UploadSteps(ProductAdmin):
             previous=previous,
         )
 
-    def _of_previous(self, request: HttpRequest) -> dict[str, Any]:
-        """The first answers of a form for the next version of ?previous=ID."""
+    def _first_answers(self, request: HttpRequest) -> dict[str, Any]:
+        """Of a form for a corrected sheet instead of ?again=UPLOAD, or for the next version of ?previous=ID."""
+        again = _uuid(request.GET.get("again", ""))
+        refused = self._staged(request, again) if again else None
+        if refused is not None:
+            return {name: getattr(refused, name) for name in ("previous", "name", "description")}
         pk = request.GET.get("previous", "")
         previous = Dataset.objects.filter(pk=pk).first() if pk.isascii() and pk.isdigit() and len(pk) < 19 else None
         if previous is None or not self.has_view_permission(request, previous):
@@ -269,6 +272,7 @@ class UploadSteps(ProductAdmin):
             step=STEP_2,
             staged=staged,
             sheet_choices=[(name, name == look["sheet"]) for name in look["sheets"]] if len(look["sheets"]) > 1 else [],
+            is_guessed=look["is_clear"] or staged.previous is not None,
             same_file=self._same_file(request, staged),
             size=filesizeformat(staged.size_bytes),
             head=[(header, marked.get(header, "")) for header in look["found"]],
@@ -278,7 +282,8 @@ class UploadSteps(ProductAdmin):
             hidden_count=invalid.error_count - len(invalid.errors) if invalid else 0,
             errors_url=_step("errors", staged),
             cancel_url=_step("cancel", staged),
-            again_url=reverse("admin:datasets_app_dataset_add") + _query_of(staged),
+            again_url=reverse("admin:datasets_app_dataset_add") + "?" + urlencode({"again": staged.pk}),
+            lacks_columns=len(look["headers"]) < 2,
         )
 
 
@@ -294,8 +299,11 @@ def _step(name: str, staged: StagedUpload) -> str:
     return reverse(f"admin:datasets_app_dataset_{name}", args=[staged.pk])
 
 
-def _query_of(staged: StagedUpload) -> str:
-    return "?" + urlencode({"previous": staged.previous_id}) if staged.previous_id else ""
+def _uuid(word: str) -> UUID | None:
+    try:
+        return UUID(word)
+    except ValueError:
+        return None
 
 
 def _known_as_guessed(staged: StagedUpload) -> Dataset | None:

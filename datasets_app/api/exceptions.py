@@ -1,6 +1,5 @@
 """A sheet that cannot be used is a 422; one that is too long for the wire is a 413."""
 
-from django.conf import settings
 from django.utils.translation import gettext as _
 from rest_framework import status
 from rest_framework.exceptions import ValidationError
@@ -8,6 +7,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.api import CodedError
+from datasets_app.messages import too_large_sentence
 from datasets_app.reading_slots import RETRY_AFTER_S, ReadersBusy
 from datasets_app.services import DatasetInvalid, OtherTask, UploadTooLarge
 
@@ -44,7 +44,5 @@ def translate(error: Exception) -> Exception:
 
 def too_large() -> CodedError:
     """413 with the limit in words."""
-    detail = _("The file is larger than %(limit)d MB, the most that this server accepts.") % {
-        "limit": settings.MAX_UPLOAD_MB
-    }
-    return CodedError(code="too_large", detail=detail, status_code=status.HTTP_413_REQUEST_ENTITY_TOO_LARGE)
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    return CodedError(code="too_large", detail=too_large_sentence(), status_code=status_code)

@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from config.fields import BoundedIntegerField
 from datasets_app.models import Dataset, TaskType
-from datasets_app.services import SheetChoice
+from datasets_app.services import MAX_DESCRIPTION_CHARS, MAX_NAME_CHARS, SheetChoice
 
 
 class SheetSerializer(serializers.Serializer[Any]):
@@ -31,8 +31,8 @@ class SheetSerializer(serializers.Serializer[Any]):
 class UploadSerializer(SheetSerializer):
     """The same with a name to keep it by."""
 
-    name = serializers.CharField(max_length=200)
-    description = serializers.CharField(max_length=10_000, required=False, allow_blank=True, default="")
+    name = serializers.CharField(max_length=MAX_NAME_CHARS)
+    description = serializers.CharField(max_length=MAX_DESCRIPTION_CHARS, required=False, allow_blank=True, default="")
     previous = serializers.PrimaryKeyRelatedField(
         queryset=Dataset.objects.all(),
         pk_field=BoundedIntegerField(),

@@ -13,6 +13,7 @@ from rest_framework.parsers import MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from config.renderers import FileAnyhow
 from datasets_app import services
 from datasets_app.annotating import annotate_sheet
 from datasets_app.api.exceptions import SheetsAPIView, too_large
@@ -74,6 +75,7 @@ class ValidateView(SheetUploadView):
 class AnnotateView(SheetUploadView):
     """The sheet again, with its errors marked."""
 
+    content_negotiation_class = FileAnyhow
     serializer_class = SheetSerializer
 
     @extend_schema(

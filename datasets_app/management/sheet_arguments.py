@@ -14,7 +14,7 @@ FLAGS = ("sheet", "text_column", "label_column", "tokens_column", "tags_column")
 def add_sheet_arguments(parser: CommandParser) -> None:
     """FILE and the flags of the upload form."""
     parser.add_argument("file", type=Path)
-    parser.add_argument("--task-type", default="", choices=["", *TaskType.values])
+    parser.add_argument("--task-type", default="", choices=TaskType.values)
     for flag in FLAGS:
         parser.add_argument(f"--{flag.replace('_', '-')}", default="")
     parser.add_argument("--repair-bio", action="store_true", help="accept the offered repairs of BIO tags")

@@ -8,6 +8,8 @@ from django.db.models.functions import Coalesce
 from django.http import HttpRequest
 from django.template.defaultfilters import filesizeformat
 from django.utils.formats import number_format
+from django.utils.text import capfirst
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from config.admin import ProductAdmin
@@ -19,7 +21,16 @@ from runs_app.models import BUILTIN_TINY_BERT, BaseModel, Run
 class BaseModelAdmin(ProductAdmin):
     """Editable; the built-in model stays."""
 
-    list_display = ["__str__", "model_id", "use", "parameters", "download", "is_recommended", "enabled", "runs_made"]
+    list_display = [
+        "__str__",
+        "model_id",
+        "use_shown",
+        "parameters",
+        "download",
+        "is_recommended",
+        "enabled",
+        "runs_made",
+    ]
     list_filter = ["enabled"]
     search_fields = ["model_id", "label", "use"]
     add_label = _("Add base model")
@@ -43,6 +54,12 @@ class BaseModelAdmin(ProductAdmin):
         """The built-in model is always there."""
         return super().has_delete_permission(request, obj) and (obj is None or obj.model_id != BUILTIN_TINY_BERT)
 
+    @admin.display(description=_("use"), ordering="use")
+    def use_shown(self, model: BaseModel) -> str:
+        """In the reader's language where it is told in both: "para testes / for trials"."""
+        portuguese, _slash, english = model.use.partition(" / ")
+        return english if english and not (get_language() or "").startswith("pt") else portuguese
+
     @admin.display(description=_("parameters"), ordering=F("parameter_count").asc(nulls_first=True))
     def parameters(self, model: BaseModel) -> str:
         """In millions."""
@@ -58,7 +75,7 @@ class BaseModelAdmin(ProductAdmin):
     @admin.display(description=_("recommended"), ordering="recommended")
     def is_recommended(self, model: BaseModel) -> str:
         """Not a red cross for all others: nothing is wrong with them."""
-        return badge("completed", _("recommended")) if model.recommended else NOTHING
+        return badge("completed", capfirst(_("recommended"))) if model.recommended else NOTHING
 
     @admin.display(description=_("runs"), ordering="run_count")
     def runs_made(self, model: Any) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils.formats import get_format
 from django.utils.functional import cached_property
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
@@ -150,7 +151,7 @@ class Comparison:
         names = [name for name in METRIC_WORDS if any(name in run.metrics for run in self.runs)]
         took = [_seconds(run) for run in self.runs]
         return [
-            _row(_("Status"), [run.status for run in self.runs], [run.get_status_display() for run in self.runs]),
+            _row(_("Status"), [run.get_status_display() for run in self.runs]),
             *(self._metric(name) for name in names),
             _row(
                 _("Best epoch"), [run.best_epoch for run in self.runs], [_number(run.best_epoch) for run in self.runs]
@@ -166,7 +167,7 @@ class Comparison:
 
     def _inputs(self) -> list[Row]:
         return [
-            _row(_("Dataset"), [run.dataset.name for run in self.runs]),
+            _row(_("Dataset"), [str(run.dataset) for run in self.runs]),
             _row(_("SHA-256 of the sheet"), [run.dataset_sha256 for run in self.runs], cut=12),
             _row(_("Split"), [_split_digest(run) for run in self.runs], cut=12),
             _row(_("Base model"), [run.base_model for run in self.runs]),
@@ -232,10 +233,11 @@ def _series(points: list[tuple[float, dict[str, Any]]], key: str) -> list[tuple[
 
 
 def as_csv(comparison: Comparison, *, only_differences: bool) -> HttpResponse:
-    """The table as a file: full values, points as decimal marks."""
+    """The table as a file with full values, as the reader's Excel takes it: with its decimal mark and separator."""
     answer = HttpResponse("\ufeff", content_type="text/csv; charset=utf-8")  # the mark tells Excel that it is UTF-8
-    answer["Content-Disposition"] = 'attachment; filename="comparison.csv"'
-    writer = csv.writer(answer)
+    filename = _("comparison.csv")
+    answer["Content-Disposition"] = f'attachment; filename="{filename}"'
+    writer = csv.writer(answer, delimiter=";" if get_format("DECIMAL_SEPARATOR") == "," else ",")
     writer.writerow(["", *(_cell(f"#{run.pk} {run}") for run in comparison.runs)])
     for _title, rows in comparison.rows(only_differences=only_differences):
         writer.writerows([_cell(row.label), *map(_cell, row.raw)] for row in rows)
@@ -245,6 +247,8 @@ def as_csv(comparison: Comparison, *, only_differences: bool) -> HttpResponse:
 def _cell(value: Any) -> Any:
     if value is None:
         return ""
+    if isinstance(value, float):
+        return str(value).replace(".", get_format("DECIMAL_SEPARATOR"))
     return f"'{value}" if isinstance(value, str) and value.startswith(DANGEROUS_STARTS) else value
 
 

@@ -15,7 +15,7 @@ from config.display import figure, shortened
 from datasets_app.admin.datasets import DatasetAdmin
 from datasets_app.models import Dataset
 from runs_app.admin.words import status_badge
-from runs_app.models import Run
+from runs_app.models import BaseModel, Run
 
 RUNS_SHOWN = 20
 
@@ -60,7 +60,8 @@ def _of_runs(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
     """The links and rows that this person may see."""
     more: dict[str, Any] = {"download_url": reverse("dataset-download", args=[dataset.pk])}
     if request.user.has_perm("runs_app.view_run"):
-        more["runs_made"] = [_line(run) for run in Run.objects.filter(dataset=dataset)[:RUNS_SHOWN]]
+        labels = dict(BaseModel.objects.values_list("model_id", "label"))
+        more["runs_made"] = [_line(run, labels) for run in Run.objects.filter(dataset=dataset)[:RUNS_SHOWN]]
     if request.user.has_perm("datasets_app.add_dataset"):
         more["next_version_url"] = f"{reverse('admin:datasets_app_dataset_add')}?previous={dataset.pk}"
     if request.user.has_perm("runs_app.add_run"):
@@ -68,12 +69,12 @@ def _of_runs(request: HttpRequest, dataset: Dataset) -> dict[str, Any]:
     return more
 
 
-def _line(run: Run) -> dict[str, Any]:
+def _line(run: Run, labels: dict[str, str]) -> dict[str, Any]:
     return {
         "url": reverse("admin:runs_app_run_change", args=[run.pk]),
         "name": format_html("#{} {}", str(run.pk), shortened(run.name)),
         "badge": status_badge(run.status),
         "f1": figure(run.metrics.get("f1")),
-        "base_model": run.base_model,
+        "base_model": labels.get(run.base_model) or run.base_model,
         "created_at": run.created_at,
     }

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from config.display import ago, duration, figure, percent
+from config.display import NOTHING, ago, duration, figure, percent
 from datasets_app.models import Dataset
 from runs_app.admin.run_page import progress_sentence, share_done
 from runs_app.admin.sentences import failure_advice
@@ -23,6 +23,7 @@ from runs_app.choices import Status
 from runs_app.models import Job, Run, TrainedModel
 from runs_app.services.queue import requeue_expired
 from runs_app.services.waiting import Fleet, waiting_reason
+from workers_app.models import Worker
 
 RUNNING_SHOWN = 20
 WAITING_SHOWN = 8
@@ -77,6 +78,7 @@ def home_context(request: HttpRequest) -> dict[str, Any]:
         "waiting": _waiting(moment) if may("runs_app.view_job") else [],
         "waiting_count": moment.counts.get(Status.PENDING, 0),
         "workers": _workers(moment, sees_runs=sees_runs) if may("workers_app.view_worker") else [],
+        "has_disabled_workers": moment.fleet.has_disabled,
         "results": [_result(run, moment.now) for run in results],
         "failures": [_failure(run, moment.now) for run in failures],
         "upload_url": _url("datasets_app_dataset_add", "datasets_app.add_dataset", may),
@@ -206,13 +208,18 @@ def _workers(moment: Moment, *, sees_runs: bool) -> list[dict[str, Any]]:
                 "url": reverse("admin:workers_app_worker_change", args=[worker.pk]),
                 "name": worker.name,
                 "state": state_badge(worker, job, moment.now),
-                "gpu": gpu_words(worker),
-                "load": gpu_load(worker) if worker.is_online(moment.now) else "",
+                "machine": _machine_words(worker, moment.now),
                 "run_name": job.run.name if job and sees_runs else "",
                 "run_url": _run_url(job.run_id) if job and sees_runs else "",
             }
         )
     return rows
+
+
+def _machine_words(worker: Worker, now: datetime) -> str:
+    """Its GPUs, and what they do at the moment; empty where there are none."""
+    words = [gpu_words(worker), gpu_load(worker) if worker.is_online(now) else NOTHING]
+    return " · ".join(word for word in words if word != NOTHING)
 
 
 def _result(run: Run, now: datetime) -> dict[str, Any]:

@@ -6,13 +6,11 @@ from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.db.models import Case, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
-from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from config.admin import ProductAdmin
-from config.display import NOTHING, duration, shortened
+from config.display import NOTHING, duration
 from runs_app.admin.run_actions import perform
 from runs_app.admin.shown_on_run import ShownOnRun
 from runs_app.admin.words import status_badge
@@ -55,7 +53,7 @@ class WaitingFilter(admin.SimpleListFilter):
 class QueueAdmin(ShownOnRun, ProductAdmin):
     """The order can be changed; a run is cancelled, paused or resumed on its own page."""
 
-    list_display = ["place", "run_name", "state", "priority", "waits", "reason", "holder", "attempt"]
+    list_display = ["place", "run_link", "state", "priority", "waits", "reason", "holder", "attempt"]
     list_display_links = None
     list_filter = [WaitingFilter]
     search_fields = ["run__name"]
@@ -100,12 +98,6 @@ class QueueAdmin(ShownOnRun, ProductAdmin):
     def place(self, job: Any) -> str:
         """1 is next."""
         return str(job.place) if job.place else NOTHING
-
-    @admin.display(description=_("run"))
-    def run_name(self, job: Job) -> str:
-        """With its address."""
-        address = reverse("admin:runs_app_run_change", args=[job.run_id])
-        return format_html('<a href="{}">{}</a>', address, shortened(job.run.name))
 
     @admin.display(description=_("status"))
     def state(self, job: Job) -> str:

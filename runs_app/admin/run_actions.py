@@ -85,7 +85,7 @@ ACTIONS = [
         "resume",
         gettext_lazy("Resume"),
         gettext_lazy("Resume run"),
-        gettext_lazy("Put “%(name)s” back into the queue?"),
+        gettext_lazy("Let “%(name)s” go on?"),
         "runs_app.change_run",
         may_resume,
     ),
@@ -153,7 +153,7 @@ def resume(run: Run, user: AbstractBaseUser | None, now: datetime) -> str:
     """Ask, and say what happens now. Raises InvalidTransition."""
     job = runs.resume_run(run=run, user=user, now=now)
     if job.status == Status.RUNNING:
-        return _("The pause of “%(name)s” is withdrawn; it goes on without a stop.") % {"name": run}
+        return _("The pause of “%(name)s” is withdrawn.") % {"name": run}
     return _("“%(name)s” is back in the queue.") % {"name": run}
 
 
@@ -193,7 +193,7 @@ def perform(page: ProductAdmin, request: HttpRequest, run: Run, name: str) -> No
     try:
         said = SERVICES[name](run, person(request), timezone.now())
     except InvalidTransition as refused:
-        page.message_user(request, f"{run}: {refused}", messages.ERROR)
+        page.message_user(request, f"“{run}”: {refused}", messages.ERROR)  # quoted, for Django begins with a capital
         return
     page.log_change(request, run, said)
     page.message_user(request, said, messages.SUCCESS)

@@ -1,6 +1,8 @@
 """What the page of a run shows, gathered from its rows: one function per block."""
 
 from datetime import datetime, timedelta
+from math import ceil
+from pathlib import PureWindowsPath
 from typing import Any
 
 from django.urls import reverse
@@ -119,10 +121,12 @@ def progress(run: Run, now: datetime) -> dict[str, Any]:
     """The bar and its sentence; the page fills the same templates with what the stream tells."""
     job = run.job
     share = share_done(job)
+    # Of a worker that is away there is no phase, and before the first step the sentence says it.
+    is_stepping = job.total_steps and not _silence(job, now)
     return {
         "share": f"{share:.4f}",
         "percent": percent(share),
-        "phase": phase_word(job.phase),
+        "phase": phase_word(job.phase) if is_stepping else "",
         "sentence": progress_sentence(job, run.epochs, now),
         "epochs": run.epochs,
         "with_eta": _("Epoch {epoch} of {epochs} · step {step} of {total} · {left} left, until {clock}"),
@@ -131,17 +135,35 @@ def progress(run: Run, now: datetime) -> dict[str, Any]:
 
 
 def progress_sentence(job: Job, epochs: int, now: datetime) -> str:
-    """Epoch, step, remaining time and the hour at which it ends."""
+    """Epoch, step, remaining time and the hour at which it ends; or that nothing is heard of the worker."""
+    if silent := _silence(job, now):
+        return silent
     if not job.total_steps:
         return phase_word(job.phase) or _("Starting")
-    facts = {"epoch": min(int(job.epoch or 0) + 1, epochs), "epochs": epochs, "step": job.step or 0}
+    facts = {"epoch": max(ceil(job.epoch or 0), 1), "epochs": epochs, "step": job.step or 0}
     facts["total"] = job.total_steps
     if job.eta_seconds is None or (job.step or 0) < ETA_AFTER_STEPS:
         template = _("Epoch {epoch} of {epochs} · step {step} of {total} · estimating the remaining time…")
         return template.format(**facts)
-    ends = date_format(localtime(now + timedelta(seconds=min(job.eta_seconds, LONGEST_ETA_S))), "TIME_FORMAT")
+    ends = (job.progress_at or now) + timedelta(seconds=min(job.eta_seconds, LONGEST_ETA_S))
     template = _("Epoch {epoch} of {epochs} · step {step} of {total} · {left} left, until {clock}")
-    return template.format(**facts, left=duration(job.eta_seconds), clock=ends)
+    return template.format(**facts, left=duration((ends - now).total_seconds()), clock=_clock(max(ends, now)))
+
+
+def _silence(job: Job, now: datetime) -> str:
+    """Of a worker that is away: since when, and until when the run is left to it. Else empty."""
+    worker = job.worker
+    if worker is None or worker.last_seen_at is None or job.lease_expires_at is None or worker.is_online(now):
+        return ""
+    facts = {"worker": worker, "clock": _clock(job.lease_expires_at)}
+    if not worker.enabled:
+        return _("Worker %(worker)s is disabled; the run is left to it until %(clock)s.") % facts
+    told = _("Nothing heard of %(worker)s for %(time)s; the run is left to it until %(clock)s.")
+    return told % {**facts, "time": duration((now - worker.last_seen_at).total_seconds())}
+
+
+def _clock(moment: datetime) -> str:
+    return date_format(localtime(moment), "TIME_FORMAT")
 
 
 def epoch_rows(run: Run) -> list[dict[str, Any]]:
@@ -262,11 +284,12 @@ def model_commands(run: Run) -> dict[str, Any] | None:
     task = run.task_type.replace("_", "-")
     extra = ", truncation=True" if task == "text-classification" else ""
     example = _("A text to try")
+    python = r".venv\Scripts\python" if PureWindowsPath(path).drive else ".venv/bin/python"
     return {
         "worker": run.model.worker,
         "path": path,
         "sha256": run.model.sha256,
-        "predict": f'python -m worker_client predict --model "{path}" --input planilha.xlsx --output resultado.xlsx',
+        "predict": f'{python} -m worker_client predict --model "{path}" --input planilha.xlsx --output resultado.xlsx',
         "pipeline": "from transformers import pipeline\n\n"
         f'modelo = pipeline("{task}", model=r"{path}")\nprint(modelo("{example}"{extra}))',
     }

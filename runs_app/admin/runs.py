@@ -30,7 +30,7 @@ from runs_app.models import BaseModel, Run
 from runs_app.presets import preset_label, preset_of
 from runs_app.services import runs
 from runs_app.services.queue import requeue_expired
-from runs_app.services.runs import BaseModelNotOffered
+from runs_app.services.runs import BaseModelNotOffered, DatasetGone
 
 
 class BaseModelFilter(admin.SimpleListFilter):
@@ -192,8 +192,10 @@ class RunAdmin(ProductAdmin):
 
     def live_view(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The changing part alone, for the page to put in its place."""
+        now = timezone.now()
+        requeue_expired(now=now)
         run = self._visible(request, pk)
-        context = {**run_page.live_context(run, timezone.now()), "buttons": self._buttons(request, run)}
+        context = {**run_page.live_context(run, now), "buttons": self._buttons(request, run)}
         return TemplateResponse(request, "admin/runs_app/run/live.html", context)
 
     def curves_view(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -308,7 +310,7 @@ class RunAdmin(ProductAdmin):
     @admin.display(description=gettext_lazy("dataset"), ordering="dataset__name")
     def sheet(self, run: Run) -> str:
         """As much as fits."""
-        return shortened(run.dataset.name)
+        return shortened(run.dataset)
 
     @admin.display(description=gettext_lazy("status"), ordering="status")
     def state(self, run: Run) -> str:
@@ -398,6 +400,9 @@ class RunAdmin(ProductAdmin):
             return None
         except BaseModelNotOffered as error:
             form.add_error("base_model", str(error))
+            return None
+        except DatasetGone as error:
+            form.add_error("dataset", str(error))
             return None
         self.log_addition(request, run, _("Put into the queue."))
         return run

@@ -35,6 +35,8 @@ def actor_name(actor: str) -> str:
 def event_sentence(event: JobEvent) -> str:
     """One line of a run's history."""
     who = {"who": actor_name(event.actor), "attempt": event.attempt}
+    if event.seq:  # before the others: a person resumes a run, and a worker resumes it too
+        return _worker_event(event, who)
     if event.reason.startswith("priority "):
         return _("%(who)s set the priority to %(priority)s.") % {**who, "priority": event.reason.partition(" ")[2]}
     if event.reason in FailureReason.values:
@@ -57,7 +59,7 @@ def event_sentence(event: JobEvent) -> str:
     }
     if event.reason in sentences:
         return sentences[event.reason] % who
-    return _worker_event(event, who) if event.seq else _loss_event(event, who)
+    return _loss_event(event, who)
 
 
 def event_mood(event: JobEvent) -> str:

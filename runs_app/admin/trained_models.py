@@ -2,7 +2,6 @@
 
 from django.contrib import admin
 from django.db.models import F
-from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
@@ -16,18 +15,12 @@ from runs_app.models import TrainedModel
 class TrainedModelAdmin(ShownOnRun, ProductAdmin):
     """Read-only: a model is made by its run, and its files are the worker's."""
 
-    list_display = ["run_name", "f1", "task", "sheet", "worker_name", "folder", "created_at"]
+    list_display = ["run_link", "f1", "task", "sheet", "worker_name", "folder", "created_at"]
     list_display_links = None
     list_filter = ["run__task_type"]
     list_select_related = ["run__dataset", "worker"]
     search_fields = ["run__name", "run__dataset__name", "path"]
     empty_sentence = _("No trained model yet. The first one comes with the first completed run.")
-
-    @admin.display(description=_("run"), ordering="run__name")
-    def run_name(self, model: TrainedModel) -> str:
-        """With its address."""
-        address = reverse("admin:runs_app_run_change", args=[model.run_id])
-        return format_html('<a href="{}">{}</a>', address, shortened(model.run.name))
 
     @admin.display(description="F1", ordering=F("run__f1").asc(nulls_first=True))
     def f1(self, model: TrainedModel) -> str:
@@ -42,7 +35,7 @@ class TrainedModelAdmin(ShownOnRun, ProductAdmin):
     @admin.display(description=_("dataset"), ordering="run__dataset__name")
     def sheet(self, model: TrainedModel) -> str:
         """What it was trained on."""
-        return shortened(model.run.dataset.name)
+        return shortened(model.run.dataset)
 
     @admin.display(description=_("worker"), ordering=F("worker__name").asc(nulls_first=True))
     def worker_name(self, model: TrainedModel) -> str:

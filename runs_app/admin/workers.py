@@ -5,17 +5,20 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
+from django.db import transaction
 from django.db.models import F
 from django.http import HttpRequest, HttpResponse
 from django.template.defaultfilters import filesizeformat
-from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
-from config.display import NOTHING, ago, badge, duration, shortened
+from config.admin import is_key
+from config.display import NOTHING, ago, badge, duration
 from runs_app.admin.run_page import progress_sentence
+from runs_app.admin.shown_on_run import run_link
 from runs_app.choices import AttemptOutcome, FailureReason, ReleaseReason
 from runs_app.models import Attempt, Job
 from runs_app.services import telemetry
@@ -57,6 +60,13 @@ class WorkerWithRunsAdmin(WorkerAdmin):
         """Only one that never did anything; the others are disabled, so that the history keeps its names."""
         unused = obj is not None and not obj.attempts.exists()
         return unused and super().has_delete_permission(request, obj)
+
+    @transaction.atomic
+    def delete_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> HttpResponse:
+        """As Django's; a claim that comes at the same moment is through before one looks, or finds no worker."""
+        if is_key(object_id):
+            Worker.objects.select_for_update().filter(pk=object_id).first()
+        return super().delete_view(request, object_id, extra_context)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
@@ -112,12 +122,6 @@ def state_badge(worker: Worker, job: Job | None, now: datetime) -> str:
     return format_html("{} {}", shown, badge("paused", _("takes no new run"))) if worker.draining else shown
 
 
-def run_link(job: Job) -> str:
-    """The run of a job, by name."""
-    address = reverse("admin:runs_app_run_change", args=[job.run_id])
-    return format_html('<a href="{}">{}</a>', address, shortened(job.run.name))
-
-
 def gpu_load(worker: Worker) -> str:
     """ "87 %, 11.2 GB" of the last heartbeat."""
     used = f"{worker.gpu_utilization:.0f} %" if worker.gpu_utilization is not None else ""
@@ -147,7 +151,7 @@ def _past(attempt: Attempt, now: datetime) -> dict[str, Any]:
 def outcome_badge(attempt: Attempt) -> str:
     """How it ended, or that it goes on."""
     if attempt.ended_at is None:
-        return badge("running", _("in progress"))
+        return badge("running", capfirst(_("in progress")))
     kind = OUTCOME_BADGES.get(attempt.outcome, "pending")
     return badge(kind, AttemptOutcome(attempt.outcome).label if attempt.outcome else NOTHING)
 
@@ -168,10 +172,6 @@ def worker_page(worker: Worker, *, sees_runs: bool) -> dict[str, Any]:
     ]
     attempts = Attempt.objects.filter(worker=worker).select_related("job__run", "worker").order_by("-started_at")
     return {
-        "title": worker.name,
-        "subtitle": None,
-        "show_save_and_add_another": False,
-        "show_save_and_continue": False,
         "state": state_badge(worker, job, now),
         "seen": ago(worker.last_seen_at, now),
         "current_run": run_link(shown) if shown else None,

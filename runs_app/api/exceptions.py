@@ -8,7 +8,7 @@ from rest_framework.views import APIView
 from config.api import CodedError
 from runs_app.hyperparameters import InvalidHyperparameters
 from runs_app.services.errors import StateError
-from runs_app.services.runs import BaseModelNotOffered
+from runs_app.services.runs import BaseModelNotOffered, DatasetGone
 
 
 class RunsAPIView(APIView):
@@ -27,4 +27,6 @@ def translate(error: Exception) -> Exception:
         return ValidationError({"hyperparameters": error.errors})
     if isinstance(error, BaseModelNotOffered):
         return ValidationError({"base_model": [str(error)]})
+    if isinstance(error, DatasetGone):
+        return ValidationError({"dataset": [str(error)]})
     return error

@@ -17,6 +17,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.exceptions import NotFound, PermissionDenied
 from rest_framework.request import Request
 
+from config.renderers import FileAnyhow
 from datasets_app.models import Dataset
 from runs_app.api.exceptions import RunsAPIView
 from runs_app.choices import Status
@@ -31,6 +32,7 @@ class DatasetDownloadView(RunsAPIView):
     """A worker reads only the sheet of a job that it holds at the moment."""
 
     permission_classes = [PersonOrWorker]
+    content_negotiation_class = FileAnyhow
     required_permissions = {"GET": ["datasets_app.view_dataset"]}
 
     @extend_schema(responses={(200, XLSX_MIME): OpenApiTypes.BINARY})

@@ -116,6 +116,8 @@ def _row_frame(event: str, row: Model, serializer: type[BaseSerializer[Any]]) ->
 def _states(job: Job) -> tuple[str, ...]:
     state = JobSerializer(job).data
     status = {key: state[key] for key in ("status", "attempt", "worker")}
+    status |= {"cancel_requested": job.cancel_requested_at is not None}
+    status |= {"pause_requested": job.pause_requested_at is not None}
     return _frame("status", status), _frame("progress", state["progress"])
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError as DjangoValidationError
+from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
@@ -95,6 +96,7 @@ class RegisterView(RunsAPIView):
                 "lease_seconds": settings.JOB_LEASE_SECONDS,
                 "upload_seconds": settings.JOB_UPLOAD_SECONDS,
                 "held_job": {"job": live.job_id, "attempt": live.number} if live else None,
+                **({"held_until": live.job.lease_expires_at} if live else {}),
             }
         )
 
@@ -213,8 +215,9 @@ class ProgressView(WorkerView):
     def post(self, request: Request, pk: int) -> Response:
         """As heartbeat."""
         body, now = self.read(request), timezone.now()
-        job = queue.held_job(job_id=pk, attempt=body["attempt"], worker=self.worker, now=now)
-        telemetry.record_progress(job=job, progress=body, now=now)
+        with transaction.atomic():
+            job = queue.held_job(job_id=pk, attempt=body["attempt"], worker=self.worker, now=now)
+            telemetry.record_progress(job=job, progress=body, now=now)
         return Response(directives(self.worker, job))
 
 
@@ -227,8 +230,9 @@ class MetricsView(WorkerView):
     def post(self, request: Request) -> Response:
         """How many were new."""
         body, now = self.read(request), timezone.now()
-        job = queue.held_job(job_id=body["job"], attempt=body["attempt"], worker=self.worker, now=now)
-        done = telemetry.record_metrics(job=job, points=body["metrics"])
+        with transaction.atomic():
+            job = queue.held_job(job_id=body["job"], attempt=body["attempt"], worker=self.worker, now=now)
+            done = telemetry.record_metrics(job=job, points=body["metrics"])
         answer = {"accepted": done.accepted, "duplicates": done.duplicates}
         return Response({**answer, "cancel_requested": job.cancel_requested_at is not None})
 

@@ -70,11 +70,12 @@ SELECT id, %(now)s, %(actor)s, 'pending', 'running', attempt, 'claimed', '{}' FR
 COLUMNS = ", ".join(str(field.column) for field in Job._meta.concrete_fields)
 
 
-def take_next(*, worker: Worker, claim_id: UUID, lease_end: datetime, now: datetime) -> Job | None:
+def take_next(*, worker: Worker, claim_id: UUID, lease_end: datetime, now: datetime, wait: bool = False) -> Job | None:
     """Move the next job for `worker` to running, with its run, its attempt and its event; None where there is none.
 
-    Takes nothing either while the worker holds a job or a lease has run out. Raises IntegrityError where another
-    request of the same worker was faster.
+    Takes nothing either while the worker holds a job or a lease has run out. With `wait`, what another claim is about
+    to take is not passed over before that claim is through. Raises IntegrityError where another request of the same
+    worker was faster.
     """
     impossible, limits = beyond(worker)
     values = {
@@ -85,8 +86,10 @@ def take_next(*, worker: Worker, claim_id: UUID, lease_end: datetime, now: datet
         "actor": worker_actor(worker),
         **limits,
     }
-    take = _in_one_statement if connection.vendor == "postgresql" else _in_one_transaction
-    job = take(impossible, values)
+    if connection.vendor == "postgresql":
+        job = _in_one_statement(_waiting(impossible) if wait else _passing(impossible), values)
+    else:
+        job = _in_one_transaction(impossible, values)
     if job is not None:
         job.worker = worker
     return job
@@ -106,9 +109,9 @@ PASS_OVER = f"{WAIT} SKIP LOCKED"
 HELD_NONE = "NOT EXISTS (SELECT 1 FROM bert_jobs WHERE status = 'pending' AND worker_id = %(worker)s)"
 
 
-def _in_one_statement(impossible: str, values: dict[str, Any]) -> Job | None:
+def _in_one_statement(statements: list[str], values: dict[str, Any]) -> Job | None:
     with _preparing_cursor() as cursor:
-        for statement in _statements(impossible):
+        for statement in statements:
             cursor.execute(statement, values)
             row = cursor.fetchone()
             if row is not None:
@@ -117,7 +120,12 @@ def _in_one_statement(impossible: str, values: dict[str, Any]) -> Job | None:
 
 
 @cache
-def _statements(impossible: str) -> list[str]:
+def _waiting(impossible: str) -> list[str]:
+    return [_one_statement(_next(impossible, WAIT, WAIT))]
+
+
+@cache
+def _passing(impossible: str) -> list[str]:
     # The second turn alone is the usual case and a third of the work. It says nothing of the others, so they follow it.
     usual = FIRST.format(turn=NOT_FAILED_HERE, impossible=impossible, lock=PASS_OVER)
     return [_one_statement(f"{usual} AND {HELD_NONE}"), _one_statement(_next(impossible, WAIT, PASS_OVER))]

@@ -15,7 +15,7 @@ from runs_app.models import BUILTIN_TINY_BERT, Attempt, Job, Run, TrainedModel
 from runs_app.services.claiming import take_next
 from runs_app.services.delivery import look_for_due
 from runs_app.services.errors import LeaseLost, TelemetryMissing, WorkerBusy
-from runs_app.services.retries import has_budget, is_worth_retrying, not_before, reserved_until
+from runs_app.services.retries import RESTART_S, has_budget, is_worth_retrying, not_before, reserved_until
 from runs_app.services.telemetry import lacks_telemetry
 from runs_app.services.transitions import SERVER, Transition, apply, end_attempt, lost, note, worker_actor
 from workers_app.models import Worker
@@ -51,18 +51,24 @@ def claim_job(*, worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
     # Nothing waits; or nothing is given out before an expired lease and an answer that got lost are seen to.
     if Job.objects.expired(now).exists():
         requeue_expired(now=now)
+    # In this order: when no job waits any more, the attempt that this very claim, sent before, began is there to see.
+    something_waits = Job.objects.filter(status=Status.PENDING).exists()
     live = live_attempt(worker)
-    if live is not None:
-        return _repeated(live, claim_id)
-    # What waits now may not have waited a moment ago: another claim may have seen to the expired lease.
-    return _take_next(worker, claim_id, now) if Job.objects.filter(status=Status.PENDING).exists() else None
+    if live is None and something_waits:
+        # It may not have waited a moment ago: another claim may have seen to the expired lease. Or it is being taken,
+        # and by this very claim: its outcome is waited for.
+        job = _take_next(worker, claim_id, now, wait=True)
+        if job is not None:
+            return job
+        live = live_attempt(worker)
+    return _repeated(live, claim_id) if live is not None else None
 
 
-def _take_next(worker: Worker, claim_id: UUID, now: datetime) -> Job | None:
+def _take_next(worker: Worker, claim_id: UUID, now: datetime, *, wait: bool = False) -> Job | None:
     if worker.draining:
         return None
     try:
-        return take_next(worker=worker, claim_id=claim_id, lease_end=lease_end(now), now=now)
+        return take_next(worker=worker, claim_id=claim_id, lease_end=lease_end(now), now=now, wait=wait)
     except IntegrityError:  # the same claim sent twice, or a second one of this worker, was faster
         live = live_attempt(worker)
         if live is None:
@@ -90,9 +96,13 @@ def lease_end(now: datetime) -> datetime:
 
 
 def held_job(*, job_id: int, attempt: int, worker: Worker, now: datetime) -> Job:
-    """The job, if this attempt of this worker holds it under a lease that runs. Raises LeaseLost."""
+    """The job, if this attempt of this worker holds it under a lease that runs. Raises LeaseLost.
+
+    It stays so until the end of the transaction, which what is written of it must share.
+    """
     job = (
-        Job.objects.held_by(worker, attempt)
+        Job.objects.select_for_update(of=("self",), no_key=True)
+        .held_by(worker, attempt)
         .filter(pk=job_id, lease_expires_at__gt=now)
         .select_related("run__dataset", "worker")
         .first()
@@ -256,8 +266,11 @@ def _release(job: Job, worker: Worker, reason: ReleaseReason, now: datetime) -> 
         message = "The worker crashed during the training."
         transition = _after_loss(job, actor, FailureReason.WORKER_LOST, message, retry=True, event="crashed")
         return lost(transition, reserved_until=reserved_until(job, now))
+    if reason == ReleaseReason.SHUTDOWN:  # for the night, or only to be started anew
+        left_for = reserved_until(job, now, RESTART_S)
+        return Transition(Status.PENDING, actor, reason, job_values={"reserved_until": left_for})
     # "paused" where the pause was withdrawn meanwhile: nothing is paused, the job only went back to the queue.
-    return Transition(Status.PENDING, actor, reason if reason == ReleaseReason.SHUTDOWN else "resumed")
+    return Transition(Status.PENDING, actor, "resumed", job_values={"reserved_until": reserved_until(job, now)})
 
 
 def _after_loss(

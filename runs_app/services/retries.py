@@ -10,7 +10,8 @@ from runs_app.models import Job
 
 FIRST_DELAY_S = 30.0
 LONGEST_DELAY_S = 15 * 60.0
-LONGEST_RESERVATION_S = 120.0
+LONGEST_RESERVATION_S = 120.0  # a PC that was started anew is back by then
+RESTART_S = 30.0  # a service that was: docs/worker-linux.md waits 15 s
 POISONOUS_KILLS = 2
 
 
@@ -49,11 +50,11 @@ def not_before(job: Job, now: datetime) -> datetime | None:
     return now + timedelta(seconds=shortened * random.uniform(0.5, 1.0))
 
 
-def reserved_until(job: Job, now: datetime) -> datetime | None:
-    """How long a lost job is left for the worker whose disk holds its checkpoint; None where there is none.
+def reserved_until(job: Job, now: datetime, longest_s: float = LONGEST_RESERVATION_S) -> datetime | None:
+    """How long a job that waits again is left for the worker whose disk holds its checkpoint; None where there is none.
 
-    Two minutes at the default lease: a PC that was started anew is back by then.
+    Elsewhere it would begin anew. At most a fifth of the lease, so that a server of short leases has short waits.
     """
-    if job.checkpoint_step is None or job.worker is None or not job.worker.enabled:
+    if job.checkpoint_step is None or job.worker is None or not job.worker.enabled or job.worker.draining:
         return None
-    return now + timedelta(seconds=min(LONGEST_RESERVATION_S, settings.JOB_LEASE_SECONDS / 5))
+    return now + timedelta(seconds=min(longest_s, settings.JOB_LEASE_SECONDS / 5))

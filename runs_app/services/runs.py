@@ -9,11 +9,13 @@ from django.db.models import Max
 from django.utils.translation import gettext as _
 
 from datasets_app.models import Dataset
+from datasets_app.services import still_there
 from runs_app import hyperparameters
 from runs_app.choices import TERMINAL, WAITING, Status
 from runs_app.models import BaseModel, Job, Run
 from runs_app.services.errors import InvalidTransition
 from runs_app.services.queue import requeue_expired
+from runs_app.services.retries import reserved_until
 from runs_app.services.transitions import SERVER, Transition, apply, note
 
 DEFAULT_SEED = 42
@@ -23,6 +25,10 @@ MAX_PRIORITY = 1000
 
 class BaseModelNotOffered(ValueError):
     """The base model is not in the catalogue, or is switched off there."""
+
+
+class DatasetGone(ValueError):
+    """The dataset was deleted while a run of it was asked for."""
 
 
 def actor_of(user: AbstractBaseUser | None) -> str:
@@ -44,8 +50,8 @@ def create_run(
 ) -> Run:
     """Record a run with its inputs frozen and queue its job, in one transaction.
 
-    `given` are the hyperparameters that differ from the defaults. Raises InvalidHyperparameters and
-    BaseModelNotOffered.
+    `given` are the hyperparameters that differ from the defaults. Raises InvalidHyperparameters,
+    BaseModelNotOffered and DatasetGone.
     """
     values = hyperparameters.resolve(given)
     entry = BaseModel.objects.offered().filter(model_id=base_model).first()
@@ -82,6 +88,8 @@ def _queue(run: Run, dataset: Dataset, *, priority: int, user: AbstractBaseUser 
     run.task_type = dataset.task_type
     run.created_by_id = user.pk if user is not None else None
     with transaction.atomic():
+        if still_there(dataset) is None:
+            raise DatasetGone(_("This dataset was deleted a moment ago."))
         run.save(force_insert=True)
         job = Job.objects.create(run=run, priority=priority, queued_at=now)
         note(job, actor=actor_of(user), reason="created", now=now, from_status="")
@@ -186,8 +194,10 @@ def _refuse_if_over(job: Job, wish: str) -> None:
 
 def _move(job: Job, to: Status, reason: str, user: AbstractBaseUser | None, now: datetime) -> Job:
     expected = Job.objects.filter(pk=job.pk, status=job.status, attempt=job.attempt)
-    # A person who resumes it wants it now: the wait after a failure is over.
-    moved = apply(expected, Transition(to, actor_of(user), reason, job_values={"not_before": None}), now=now)
+    # A person who resumes it wants it now: the wait after a failure is over. Its checkpoint is worth a new one.
+    left_for = reserved_until(job, now) if to == Status.PENDING else None
+    values = {"not_before": None, "reserved_until": left_for}
+    moved = apply(expected, Transition(to, actor_of(user), reason, job_values=values), now=now)
     if moved is None:
         raise InvalidTransition(_("The run changed at the same moment. Look again and repeat."))
     return moved

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db import transaction
 from django.db.models import Count, QuerySet, Value
 
 from runs_app.models import Attempt, EpochMetric, GpuSample, Job, JobEvent, LogEntry
@@ -37,7 +38,6 @@ def record_gpu_use(*, job: Job, gpu_utilization: float | None, gpu_memory_bytes:
 
 def record_metrics(*, job: Job, points: list[dict[str, Any]]) -> Ingested:
     """Add figures; the key is (run, split, step), so a repeat or a resumed epoch adds nothing."""
-    before = EpochMetric.objects.filter(run=job.run_id).count()
     rows = [
         EpochMetric(
             run_id=job.run_id,
@@ -49,15 +49,12 @@ def record_metrics(*, job: Job, points: list[dict[str, Any]]) -> Ingested:
         )
         for point in points
     ]
-    EpochMetric.objects.bulk_create(rows, ignore_conflicts=True)
-    accepted = EpochMetric.objects.filter(run=job.run_id).count() - before
-    return Ingested(accepted, len(points) - accepted)
+    return _add(rows, to=EpochMetric.objects.filter(run=job.run_id), job_id=job.pk)
 
 
 def record_logs(*, attempt: Attempt, lines: list[dict[str, Any]]) -> tuple[Ingested, int]:
     """Add log lines; the key is (job, attempt, seq). Returns also the number of the first line still missing."""
     mine = LogEntry.objects.filter(job=attempt.job_id, attempt=attempt.number)
-    before = mine.count()
     rows = [
         LogEntry(
             job_id=attempt.job_id,
@@ -69,9 +66,7 @@ def record_logs(*, attempt: Attempt, lines: list[dict[str, Any]]) -> tuple[Inges
         )
         for line in lines
     ]
-    LogEntry.objects.bulk_create(rows, ignore_conflicts=True)
-    accepted = mine.count() - before
-    return Ingested(accepted, len(lines) - accepted), _next_seq(mine)
+    return _add(rows, to=mine, job_id=attempt.job_id), _next_seq(mine)
 
 
 def record_events(
@@ -82,7 +77,7 @@ def record_events(
     Its clock may be wrong: a time before the attempt began, or in the future, is drawn to the nearest possible one.
     """
     told = JobEvent.objects.filter(job=attempt.job_id, attempt=attempt.number, seq__isnull=False)
-    before, status = told.count(), attempt.job.status
+    status = attempt.job.status
     rows = [
         JobEvent(
             job_id=attempt.job_id,
@@ -97,9 +92,17 @@ def record_events(
         )
         for event in events
     ]
-    JobEvent.objects.bulk_create(rows, ignore_conflicts=True)
-    accepted = told.count() - before
-    return Ingested(accepted, len(events) - accepted), _next_seq(told)
+    return _add(rows, to=told, job_id=attempt.job_id), _next_seq(told)
+
+
+def _add(rows: list[Any], *, to: QuerySet[Any], job_id: int) -> Ingested:
+    """Insert those whose key is not there yet. Batches of one job take turns, or each would count the other's rows."""
+    with transaction.atomic():
+        Job.objects.select_for_update(no_key=True).filter(pk=job_id).values_list("pk").first()
+        before = to.count()
+        to.model.objects.bulk_create(rows, ignore_conflicts=True)
+        accepted = to.count() - before
+    return Ingested(accepted, len(rows) - accepted)
 
 
 def _next_seq(mine: QuerySet[Any]) -> int:

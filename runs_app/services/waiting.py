@@ -1,6 +1,6 @@
 """Why a job waits, in one sentence that a person understands."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,6 +22,7 @@ class Fleet:
     """The workers as they are at one moment, read once for the whole queue."""
 
     workers: list[Worker]  # enabled
+    has_disabled: bool
     online: list[Worker]
     idle: list[Worker]
     first: frozenset[int]  # the pending jobs that the idle workers take next
@@ -32,12 +33,13 @@ class Fleet:
     def now(cls, now: datetime) -> "Fleet":
         """Look at all of them."""
         live = Attempt.objects.filter(worker=OuterRef("pk"), ended_at=None).order_by()
-        workers: list[Any] = list(Worker.objects.filter(enabled=True).annotate(is_busy=Exists(live)).order_by("pk"))
+        known: list[Any] = list(Worker.objects.annotate(is_busy=Exists(live)).order_by("pk"))
+        workers = [worker for worker in known if worker.enabled]
         online = [worker for worker in workers if worker.is_online(now)]
         idle = [worker for worker in online if not worker.is_busy and not worker.draining]
         catalogue = {model.model_id: model for model in BaseModel.objects.all()}
-        fleet = cls(workers, online, idle, frozenset(), catalogue, now)
-        return cls(workers, online, idle, fleet._taken_next(), catalogue, now)
+        fleet = cls(workers, len(workers) < len(known), online, idle, frozenset(), catalogue, now)
+        return replace(fleet, first=fleet._taken_next())
 
     def _taken_next(self) -> frozenset[int]:
         """One job for each idle worker, in the order of the queue."""
@@ -79,6 +81,8 @@ def obstacle(run: Run, fleet: Fleet) -> str:
 
 
 def _nobody_there(fleet: Fleet) -> str:
+    if not fleet.workers and fleet.has_disabled:
+        return _("Every worker is disabled. Enable one on its page, and start it.")
     if not fleet.workers:
         return _("No worker has been registered yet. Register one and start it on a PC with a GPU.")
     if not fleet.online:
@@ -110,6 +114,8 @@ def _held_back(job: Job, fleet: Fleet) -> str:
 
 
 def _turn(job: Job, fleet: Fleet) -> str:
+    if all(worker.draining for worker in fleet.online):
+        return _("No connected worker takes new runs. This is changed on the worker's page.")
     if not fleet.idle:
         return _("Every connected worker is busy with another run.")
     if job.pk not in fleet.first:

@@ -66,6 +66,15 @@ def test_any_positive_lease_is_read_as_it_is_written(tmp_path: Path, value: str,
     assert float(done.stdout) == seconds
 
 
+@pytest.mark.parametrize("value", ["", "nonsense", "mysql://u:hidden@h/d", "postgresql://u:hidden@h:port/d"])
+def test_an_address_of_no_database_is_said_in_one_line_without_its_password(value: str) -> None:
+    done = manage("check", SECRET_KEY="x", DATABASE_URL=value)
+    assert done.returncode != 0
+    assert done.stderr.count("\n") == 1
+    assert "DATABASE_URL must be sqlite:///path or postgresql://" in done.stderr
+    assert "hidden" not in done.stderr
+
+
 def test_with_a_secret_key_it_starts_and_is_safe_by_default(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path / 'db'}"
     secret = "k" * 40 + "0123456789abcdef"

@@ -202,7 +202,7 @@ def test_refusals_arrive_as_the_workers_own_errors(
         client.metrics(job_id=job.pk, attempt=1, metrics=[{"step": "x"}])
     with pytest.raises((Rejected, Unauthorized)), client.download_dataset(make_dataset().pk):
         pass
-    with pytest.raises(Unauthorized):
+    with pytest.raises(Unauthorized, match="unknown, revoked or disabled"):
         ApiClient(f"{server}/bert-training/api", "btw_unknown").register(FACTS)
     workers.set_enabled(worker=worker_of_test[0], enabled=False)
     with pytest.raises(Unauthorized):

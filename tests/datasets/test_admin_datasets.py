@@ -9,6 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+from datasets_app.admin.datasets import DatasetAdmin
 from datasets_app.admin.findings import finding_sentence, row_words
 from datasets_app.models import Dataset
 from tests.admin_client import messages_of, query_count, signed_in, text_of
@@ -168,12 +169,27 @@ def test_a_dataset_with_runs_is_not_deleted_and_one_is_told_why() -> None:
     dataset = make_dataset(name="Decisões")
     make_run(dataset)
     client = signed_in()
+    why = ["“Decisões” não pode ser apagado: 1 treinamento foi feito com ele e precisa continuar reproduzível."]
     page = client.post(reverse("admin:datasets_app_dataset_delete", args=[dataset.pk]), {"post": "yes"}, follow=True)
-    assert messages_of(page) == [
-        "“Decisões” não pode ser excluído: 1 treinamento foi feito com ele e precisa continuar reproduzível."
-    ]
+    assert messages_of(page) == why
+    data = {"action": "delete_selected", "_selected_action": [dataset.pk, make_dataset().pk]}
+    for answer in ({}, {"post": "yes"}):
+        assert messages_of(client.post(LIST, data | answer, follow=True)) == why
+    assert Dataset.objects.count() == 2
+
+
+def test_a_dataset_that_a_run_is_made_of_while_the_list_deletes_it_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    dataset = make_dataset(name="Decisões")
+    delete = DatasetAdmin.delete_queryset
+
+    def just_before(*args: Any) -> None:
+        make_run(dataset)
+        delete(*args)
+
+    monkeypatch.setattr(DatasetAdmin, "delete_queryset", just_before)
     data = {"action": "delete_selected", "_selected_action": [dataset.pk], "post": "yes"}
-    client.post(LIST, data)
+    page = signed_in().post(LIST, data, follow=True)
+    assert "não pode ser apagado: 1 treinamento foi feito com ele" in messages_of(page)[0]
     assert Dataset.objects.filter(pk=dataset.pk).exists()
 
 

@@ -12,6 +12,7 @@ from rest_framework.test import APIClient
 
 from datasets_app import annotated
 from datasets_app.annotating import annotate_sheet
+from datasets_app.downloads import XLSX_TYPE
 from datasets_app.services import DatasetInvalid, SheetChoice, check_dataset
 from tests.factories import CLASSIFICATION_ROWS, TOKEN_ROWS, sheet_bytes
 from tests.sheet_factories import inline, parts, sheet_xml, write_parts
@@ -116,7 +117,7 @@ def test_a_sheet_called_errors_does_not_hide_the_list() -> None:
 @pytest.mark.django_db
 def test_the_api_sends_the_marked_copy(api: APIClient) -> None:
     file = SimpleUploadedFile("minha.xlsx", sheet_bytes(FAULTY))
-    answer = api.post("/bert-training/api/datasets/annotate", {"file": file})
+    answer = api.post("/bert-training/api/datasets/annotate", {"file": file}, HTTP_ACCEPT=XLSX_TYPE)
     assert (answer.status_code, answer["Content-Disposition"]) == (200, 'attachment; filename="minha-erros.xlsx"')
     book = openpyxl.load_workbook(io.BytesIO(answer.content))
     assert book.sheetnames == ["Sheet", "Erros"]

@@ -121,6 +121,16 @@ def test_no_file_name_breaks_the_headers(api: APIClient, name: str) -> None:
     assert "\n" not in answer.headers["Content-Disposition"]
 
 
+@pytest.mark.parametrize(
+    "accept", ["application/octet-stream", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"]
+)
+def test_a_download_may_be_asked_for_by_its_type(api: APIClient, accept: str) -> None:
+    dataset = make_dataset()
+    assert api.get(f"{API}/datasets/{dataset.pk}/download", HTTP_ACCEPT=accept).status_code == 200
+    missing = api.get(f"{API}/datasets/999999/download", HTTP_ACCEPT=accept)
+    assert (missing.status_code, missing.json()["code"]) == (404, "not_found")
+
+
 def test_a_download_is_for_no_browser_to_run(api: APIClient) -> None:
     answer = api.get(f"{API}/datasets/{make_dataset().pk}/download", HTTP_ACCEPT="text/html")
     assert answer.headers["Content-Security-Policy"] == "sandbox"

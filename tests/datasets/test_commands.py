@@ -48,6 +48,15 @@ def test_importing_again_prints_the_same_id(sheet: Path) -> None:
     assert run("import_dataset", sheet, "--name", "b") == (first, "")
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--name", ""), ("--name", "  "), ("--name", "a" * 201), ("--description", "a" * 10_001)]
+)
+def test_import_refuses_what_the_upload_form_refuses(flag: str, value: str, sheet: Path) -> None:
+    with pytest.raises(CommandError, match=flag):
+        run("import_dataset", sheet, "--name", "Decisões", flag, value)
+    assert not Dataset.objects.exists()
+
+
 def test_import_takes_the_flags_of_the_upload_form(tmp_path: Path) -> None:
     path = tmp_path / "ner.xlsx"
     path.write_bytes(sheet_bytes([*TOKEN_ROWS, ("a b", "O I-X")], header=("palavras", "marcas")))

@@ -124,7 +124,7 @@ def test_only_known_figures_are_kept() -> None:
 
 def test_the_page_shows_the_measure_in_place_of_the_estimate() -> None:
     dataset = make_dataset(report={"warnings": [], "quality": ESTIMATED})
-    assert "Provavelmente acima de 256 tokens: 20 % dos textos." in page_of(dataset)
+    assert "Provavelmente acima de 256 tokens: 20,0 % dos textos." in page_of(dataset)
     keep(dataset, BERTIMBAU, 12)
     words = page_of(dataset)
     assert "Provavelmente" not in words

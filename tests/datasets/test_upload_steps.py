@@ -1,6 +1,7 @@
 """The upload in steps: what each page shows, what is kept between them, and that nothing is left behind."""
 
 import io
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -74,12 +75,35 @@ def test_a_template_in_english_is_valid_too() -> None:
     assert check_dataset(file=ContentFile(content), choice=SheetChoice()).report.num_rows == 2
 
 
+def test_a_sheet_with_one_column_is_told_what_it_lacks_and_can_be_replaced() -> None:
+    words = text_of(send(signed_in(), sheet_bytes([("um",), ("dois",)], header=("texto",))))
+    assert "menos de duas colunas com cabeçalho" in words
+    assert "Escolha as colunas" not in words
+    assert "Enviar planilha corrigida" in words
+
+
+def test_a_sheet_that_is_refused_as_a_whole_can_be_replaced_with_its_name_and_description_kept() -> None:
+    client, previous = signed_in(), make_dataset()
+    one_class = sheet_bytes([("um", "a"), ("dois", "a")])
+    page = check(client, send(client, one_class, name="Peças", description="De 2025", previous=previous.pk))
+    found = re.search(r'href="([^"]*again=[^"]*)"', page.content.decode())
+    assert found is not None
+    fresh = client.get(found.group(1)).context["adminform"].form
+    assert fresh.initial == {"name": "Peças", "description": "De 2025", "previous": previous}
+
+
+@pytest.mark.parametrize("again", ["", "x", "6b0b1b4e-0000-4000-8000-000000000000"])
+def test_an_upload_that_is_over_leaves_the_form_empty(again: str) -> None:
+    assert signed_in().get(ADD, {"again": again}).context["adminform"].form.initial == {}
+
+
 def test_the_second_page_shows_ten_rows_and_the_guessed_columns() -> None:
     rows = [(f"Texto {n}", f"rótulo {n % 2}") for n in range(20)]
     page = send(signed_in(), sheet_bytes(rows))
     words = text_of(page)
     assert "Texto 9" in words
     assert "Texto 10" not in words
+    assert "Os cabeçalhos não dizem" not in words
     form = page.context["adminform"].form
     assert (form.initial["text_column"], form.initial["label_column"]) == ("texto", "rótulo")
 
@@ -87,6 +111,7 @@ def test_the_second_page_shows_ten_rows_and_the_guessed_columns() -> None:
 def test_columns_that_nobody_knows_are_asked_for() -> None:
     client = signed_in()
     page = send(client, sheet_bytes(header=("Ementa", "Assunto")))
+    assert "Os cabeçalhos não dizem qual coluna é qual." in text_of(page)
     assert "Escolha a coluna." in text_of(check(client, page))
     assert "Uma coluna não pode ser as duas" in text_of(
         check(client, page, text_column="Ementa", label_column="Ementa")
@@ -218,6 +243,7 @@ def test_a_next_version_says_what_changed() -> None:
     assert "Próxima versão de “Decisões” (versão 1)" in text_of(page)
     upload(client, sheet_bytes(rows), previous=first.pk)
     second = Dataset.objects.get(previous=first)
+    assert f"{second.name} (versão 2)" in text_of(client.get(reverse("admin:datasets_app_dataset_changelist")))
     assert (second.version, second.report["difference"]) == (
         2,
         {"added": 1, "removed": 1, "relabelled": 1, "unchanged": 2, "relabelled_rows": [2]},

@@ -9,11 +9,12 @@ import pytest
 import requests
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.timezone import localtime
 from playwright.sync_api import Page, Route, expect
 
 from runs_app.choices import FailureReason
 from runs_app.models import GpuSample, Job, LogEntry
-from runs_app.services import queue, telemetry
+from runs_app.services import queue, runs, telemetry
 from tests.e2e.conftest import PHONE, WIDE, Barriers, Visit
 from tests.factories import make_run, make_running_job, make_worker
 
@@ -115,6 +116,59 @@ def test_what_a_worker_tells_appears_without_a_reload(page: Page, visit: Visit, 
     expect(page.locator("#use-predict")).to_contain_text("/modelos/run-1")
 
     assert page.evaluate("window.stillTheSamePage")
+
+
+def test_what_somebody_else_asks_of_the_run_appears(page: Page, visit: Visit, job: Job) -> None:
+    visit(page_of(job))
+    expect(page.locator("#log-state")).to_have_text("ao vivo", timeout=SOON_MS)
+    page.wait_for_timeout(2500)  # what the page asks for at its beginning is over
+    runs.request_cancel(run=job.run, user=None, now=timezone.now())
+    expect(page.get_by_text("Cancelamento solicitado")).to_be_visible(timeout=SOON_MS)
+    expect(page.get_by_role("link", name="Cancelar")).to_have_count(0)
+
+
+def test_a_run_of_days_is_told_in_days(page: Page, visit: Visit, job: Job, tell: Tell) -> None:
+    visit(page_of(job))
+    told = {"epoch": 0.4, "step": 25, "total_steps": 1000, "phase": "training"}
+    tell("jobs/{job}/progress", **told, eta_seconds=90)
+    expect(page.locator("#progress .sentence")).to_contain_text("faltam 1 min", timeout=SOON_MS)
+    page.wait_for_timeout(2500)  # what the page asks for at its beginning is over
+    tell("jobs/{job}/progress", **told, eta_seconds=27 * 3600)
+    expect(page.locator("#progress .sentence")).to_contain_text("faltam 1 d 3 h", timeout=SOON_MS)
+
+
+def test_whoever_is_not_signed_in_any_more_is_led_to_the_login(page: Page, visit: Visit, job: Job, tell: Tell) -> None:
+    visit(page_of(job))
+    expect(page.locator("#log-state")).to_have_text("ao vivo", timeout=SOON_MS)
+    page.context.clear_cookies()
+    tell("metrics", metrics=epoch(1, 0.9, 0.8, 0.5))
+    page.wait_for_url(f"**/admin/login/?next={page_of(job)}")
+
+
+def test_a_server_that_is_away_is_told(page: Page, visit: Visit, complaints: list[str]) -> None:
+    visit(page_of(make_run().job))
+    stale = page.get_by_text("O servidor não responde no momento")
+    expect(stale).to_be_hidden()
+    page.route("**/live/", lambda route: route.abort())
+    show(page, hidden=False)
+    expect(stale).to_be_visible(timeout=SOON_MS)
+    page.unroute("**/live/")
+    show(page, hidden=False)
+    expect(stale).to_be_hidden(timeout=SOON_MS)
+    complaints.clear()  # the browser's word on the request that failed
+
+
+def test_times_are_the_server_s_wherever_the_browser_is(page: Page, visit: Visit, job: Job, tell: Tell) -> None:
+    page.context.new_cdp_session(page).send("Emulation.setTimezoneOverride", {"timezoneId": "Asia/Tokyo"})
+    tell("logs/batch", lines=[line(1, "antes")])
+    visit(page_of(job))
+    expect(page.locator("#log-state")).to_have_text("ao vivo", timeout=SOON_MS)
+    tell("logs/batch", lines=[line(2, "depois")])
+    expect(page.locator("#log .line time")).to_have_text([f"{localtime(AT):%H:%M:%S}"] * 2, timeout=SOON_MS)
+    page.wait_for_timeout(2500)  # what the page asks for at its beginning is over
+    tell("jobs/{job}/progress", epoch=0.4, step=25, total_steps=100, phase="training", eta_seconds=7200)
+    ends = [f"até {localtime(timezone.now() + timedelta(hours=2, minutes=n)):%H:%M}" for n in (-1, 0)]
+    expect(page.locator("#progress .sentence")).to_contain_text(re.compile("|".join(ends)), timeout=SOON_MS)
 
 
 def test_a_reload_loses_nothing(page: Page, visit: Visit, job: Job, tell: Tell) -> None:

@@ -191,7 +191,7 @@ def test_the_queries_do_not_grow_with_the_runs() -> None:
 
 
 def table_in(page: Any) -> list[list[str]]:
-    return list(csv.reader(io.StringIO(page.content.decode("utf-8-sig"))))
+    return list(csv.reader(io.StringIO(page.content.decode("utf-8-sig")), delimiter=";"))
 
 
 def test_the_table_is_exported_with_full_values() -> None:
@@ -202,7 +202,15 @@ def test_the_table_is_exported_with_full_values() -> None:
     assert "attachment" in page["Content-Disposition"]
     table = table_in(page)
     assert table[0] == ["", f"#{runs[0].pk} Um", f"#{runs[1].pk} Dois"]
-    assert ["F1", "0.912345678", "0.8"] in table
+    assert ["F1", "0,912345678", "0,8"] in table
+    assert ["Situação", "Concluído", "Concluído"] in table
+
+
+def test_the_file_is_as_the_excel_of_an_english_reader_takes_it() -> None:
+    dataset = make_dataset()
+    ids = f"{finished(dataset, f1=0.912345678).pk},{finished(dataset, f1=0.8).pk}"
+    page = signed_in().get(COMPARE, {"ids": ids, "format": "csv"}, headers={"Accept-Language": "en"})
+    assert "\r\nF1,0.912345678,0.8\r\n" in page.content.decode()
 
 
 def test_the_file_may_hold_only_what_differs() -> None:

@@ -13,7 +13,7 @@ from runs_app.choices import FailureReason, Status
 from runs_app.models import Run
 from runs_app.services import queue, runs, telemetry
 from tests.admin_client import query_count, signed_in, text_of
-from tests.factories import make_dataset, make_job, make_run, make_running_job, make_worker
+from tests.factories import make_dataset, make_job, make_run, make_running_job, make_user, make_worker
 
 pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("media")]
 
@@ -74,6 +74,28 @@ def test_workers_are_shown_with_what_each_is_doing_the_connected_ones_first() ->
     assert workers.index("gpu-1 Ocupado") < workers.index("antigo Desconectado há 12 min")
     assert "desativado" not in words
     assert "1 de 2" in words
+
+
+def test_workers_that_are_all_disabled_are_not_called_missing() -> None:
+    make_worker("gpu-1", enabled=False)
+    words = see()
+    assert "Todos os workers estão desativados." in words
+    assert "Nenhum worker ainda" not in words
+
+
+def test_a_worker_without_a_gpu_is_shown_without_dashes() -> None:
+    make_worker("cpu-1", last_seen_at=timezone.now())
+    words = see()
+    assert "cpu-1 Livre Últimas falhas" in words
+
+
+def test_who_may_nothing_is_told_whom_to_ask() -> None:
+    told = "Sua conta ainda não tem permissões."
+    client = Client()
+    client.force_login(make_user(is_staff=True))
+    assert told in text_of(client.get(HOME))
+    for permission in ("datasets_app.add_dataset", "runs_app.view_run"):
+        assert told not in see(permission)
 
 
 def test_a_failure_is_told_in_one_sentence() -> None:

@@ -196,6 +196,13 @@ def test_input_that_cannot_be_read_gives_a_sentence(field: str, value: str) -> N
     assert "quando estes campos estiverem corretos" in text_of(page)
 
 
+def test_a_dataset_that_was_deleted_meanwhile_is_said_to_be_gone() -> None:
+    dataset = make_dataset()
+    asked_for = asked(dataset)
+    dataset.delete()
+    assert "Este conjunto de dados não existe mais. Escolha outro." in text_of(signed_in().post(ADD, asked_for))
+
+
 def test_an_empty_question_names_what_is_missing() -> None:
     page = signed_in().get(PREVIEW)
     assert page.status_code == 200

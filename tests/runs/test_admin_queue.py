@@ -39,6 +39,18 @@ def test_a_search_does_not_change_the_place() -> None:
 def test_each_wait_has_its_reason() -> None:
     make_run()
     assert "Nenhum worker registrado ainda." in text_of(signed_in().get(QUEUE))
+
+
+def test_workers_that_are_disabled_are_not_called_missing() -> None:
+    make_run()
+    make_worker(enabled=False)
+    assert "Todos os workers estão desativados." in text_of(signed_in().get(QUEUE))
+
+
+def test_a_worker_that_takes_no_new_run_is_not_called_busy() -> None:
+    make_run()
+    make_worker(last_seen_at=timezone.now(), draining=True)
+    assert "Nenhum worker conectado aceita novos treinamentos." in text_of(signed_in().get(QUEUE))
     make_worker(last_seen_at=timezone.now())
     assert "Há um worker livre" in text_of(signed_in().get(QUEUE))
 
@@ -86,7 +98,7 @@ def test_a_waiting_run_is_put_first_and_a_running_one_is_refused() -> None:
     said = messages_of(client.post(QUEUE, {**data, "confirmed": "yes"}, follow=True))
     assert said == [
         "“Urgente” agora é o primeiro da fila, com prioridade 3.",
-        "Em curso: Só um treinamento que espera tem lugar na fila.",
+        "“Em curso”: Só um treinamento que espera tem lugar na fila.",
     ]
 
 
@@ -124,6 +136,14 @@ def test_the_catalogue_counts_runs_and_can_be_edited() -> None:
     client.post(reverse("admin:runs_app_basemodel_change", args=[entry.pk]), form)
     entry.refresh_from_db()
     assert (entry.label, entry.model_id) == ("Pequeno", BUILTIN_TINY_BERT)
+
+
+def test_the_use_of_a_base_model_is_told_in_the_reader_s_language() -> None:
+    client = signed_in()
+    words, english = text_of(client.get(MODELS)), text_of(client.get(MODELS, headers={"Accept-Language": "en"}))
+    assert "Textos em várias línguas." in words
+    assert "Texts in several languages." not in words
+    assert "Texts in several languages." in english
 
 
 def test_a_base_model_is_added_and_a_wrong_id_is_refused() -> None:

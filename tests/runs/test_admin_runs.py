@@ -93,7 +93,7 @@ def test_numbers_are_read_as_people_write_them() -> None:
         ("label_smoothing", "1", "Informe um número a partir de 0, mas abaixo de 1."),
         ("lr_scheduler", "quadratic", "Faça uma escolha válida"),
         ("base_model", "somebody/else", "Faça uma escolha válida"),
-        ("dataset", "999", "Faça uma escolha válida"),
+        ("dataset", "999", "Este conjunto de dados não existe mais. Escolha outro."),
         ("dataset", "", "Este campo é obrigatório"),
         ("seed", "-1", "maior ou igual a 0"),
         ("priority", "5000", "menor ou igual a 1000"),
@@ -190,6 +190,22 @@ def test_a_completed_run_shows_test_figures_tables_and_ready_commands() -> None:
     assert 'python -m worker_client predict --model "/modelos/run-1"' in words
     assert "gpu-1 concluiu o treinamento." in words
     assert "2.13.0" in words
+
+
+@pytest.mark.parametrize(
+    ("path", "python"),
+    [
+        ("/modelos/run-1", ".venv/bin/python"),
+        (r"D:\modelos\run-1", r".venv\Scripts\python"),
+        (r"\\servidor\modelos\run-1", r".venv\Scripts\python"),
+    ],
+)
+def test_the_command_of_a_model_is_one_of_its_worker_s_system(path: str, python: str) -> None:
+    job = make_running_job()
+    result = queue.Result(model_path=path, metrics={"f1": 0.9})
+    queue.complete_job(job_id=job.pk, attempt=1, worker=job.worker, result=result, now=timezone.now())
+    words = text_of(signed_in().get(page_of(job.run)))
+    assert f'{python} -m worker_client predict --model "{path}"' in words
 
 
 def test_of_a_confusion_matrix_that_the_worker_kept_the_size_is_told() -> None:
@@ -432,7 +448,7 @@ def test_what_the_state_forbids_is_refused_with_a_sentence(state: str, name: str
     assert "não permite isto agora" in messages_of(shown)[0]
     refused = client.post(ask(run, name), follow=True)
     assert refused.redirect_chain == [(page_of(run), 302)]
-    assert messages_of(refused)[0].startswith(run.name)
+    assert messages_of(refused)[0].startswith(f"“{run.name}”: ")
     run.refresh_from_db()
     assert run.status == state
 
@@ -532,7 +548,7 @@ def test_cancelling_selected_runs_asks_once_and_reports_what_was_refused() -> No
     assert waiting.status == Status.PENDING
     said = messages_of(client.post(LIST, {**data, "confirmed": "yes"}, follow=True))
     assert "“Esperando” foi cancelado." in said
-    assert any(line.startswith("Pronto: Este treinamento já terminou (Concluído)") for line in said)
+    assert any(line.startswith("“Pronto”: Este treinamento já terminou (Concluído)") for line in said)
 
 
 def test_reproducing_selected_runs_queues_one_each() -> None:
@@ -619,7 +635,7 @@ def test_selected_runs_are_archived_and_what_is_not_over_stays() -> None:
     done, waiting = complete(make_running_job(name="Pronto")), make_run(name="Esperando")
     said = choose(signed_in(), "archive_selected", done, waiting)
     assert "“Pronto” foi arquivado." in said
-    assert "Esperando: Só um treinamento que já terminou pode ser arquivado." in said
+    assert "“Esperando”: Só um treinamento que já terminou pode ser arquivado." in said
     assert listed() == {"Esperando"}
     assert choose(signed_in(), "unarchive_selected", done, query="?archived=1") == ["“Pronto” voltou às listas."]
     assert listed() == {"Pronto", "Esperando"}

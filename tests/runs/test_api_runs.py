@@ -9,6 +9,7 @@ from django.utils import timezone
 from rest_framework.test import APIClient
 from time_machine import Traveller
 
+from runs_app import hyperparameters
 from runs_app.models import Run
 from runs_app.services import queue, telemetry
 from tests.factories import make_dataset, make_job, make_run, make_running_job, make_worker
@@ -440,3 +441,18 @@ def test_each_reason_to_wait_is_told_apart(api: APIClient, clock: Traveller) -> 
     queue.claim_job(worker=worker, claim_id=uuid4(), now=timezone.now())
     told.append(reason())
     assert len(set(told)) == 5
+
+
+def test_a_dataset_that_is_deleted_while_a_run_of_it_is_asked_for_is_a_fault_of_that_field(
+    api: APIClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dataset, resolve = make_dataset(), hyperparameters.resolve
+
+    def resolve_late(given: dict[str, Any]) -> dict[str, Any]:
+        dataset.delete()
+        return resolve(given)
+
+    monkeypatch.setattr(hyperparameters, "resolve", resolve_late)
+    answer = post(api, dataset=dataset.pk, base_model="builtin/tiny-bert")
+    assert (answer.status_code, list(answer.json()["errors"])) == (400, ["dataset"])
+    assert not Run.objects.exists()

@@ -51,6 +51,14 @@ def test_events_are_kept_once_and_in_the_workers_name(worker_api: APIClient, job
     ]
 
 
+def test_a_worker_that_goes_on_from_a_checkpoint_is_not_told_as_a_person_who_resumes(
+    worker_api: APIClient, job: Job
+) -> None:
+    post(worker_api, f"jobs/{job.pk}/events", attempt=1, events=[event(1, "resumed", details={"step": 20})])
+    said = event_sentence(JobEvent.objects.get(seq=1))
+    assert said == "A tentativa 1 continua do ponto de salvamento do passo 20."
+
+
 def test_an_event_out_of_order_leaves_its_number_open(worker_api: APIClient, job: Job) -> None:
     answer = post(worker_api, f"jobs/{job.pk}/events", attempt=1, events=[event(2)])
     assert answer.json()["next_seq"] == 1

@@ -1,9 +1,11 @@
 """manage.py create_run, add_base_model, requeue_expired_jobs."""
 
+from importlib import import_module
 from io import StringIO
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from time_machine import Traveller
 
@@ -88,6 +90,21 @@ def test_an_id_that_is_none_is_refused(name: str) -> None:
     with pytest.raises(CommandError):
         run("add_base_model", "--", name) if name.startswith("-") else run("add_base_model", name)
     assert BaseModel.objects.count() == count
+
+
+def test_every_model_of_the_catalogue_can_be_enabled_again() -> None:
+    import_module("runs_app.migrations.0002_base_model_catalogue").fill(apps, None)
+    BaseModel.objects.update(enabled=False)
+    for model_id in BaseModel.objects.values_list("model_id", flat=True):
+        run("add_base_model", model_id)
+    assert not BaseModel.objects.filter(enabled=False).exists()
+
+
+@pytest.mark.parametrize("revision", ["a b", "../main", "x/y", "x" * 65])
+def test_a_revision_that_is_none_is_refused(revision: str) -> None:
+    with pytest.raises(CommandError, match="revision: "):
+        run("add_base_model", "org/name", "--revision", revision)
+    assert not BaseModel.objects.filter(model_id="org/name").exists()
 
 
 def test_requeueing_prints_how_many_leases_ran_out(clock: Traveller) -> None:

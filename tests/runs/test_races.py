@@ -1,6 +1,7 @@
 """Two requests at the same moment, on two real connections: each race has one winner, and the loser is told."""
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,14 +10,17 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
+from django.urls import reverse
 from django.utils import timezone
 
+from datasets_app.models import Dataset
 from runs_app.choices import Status
-from runs_app.models import Attempt, Job, TrainedModel
-from runs_app.services import queue, runs
+from runs_app.models import Attempt, Job, Run, TrainedModel
+from runs_app.services import queue, runs, telemetry
 from runs_app.services.errors import InvalidTransition, LeaseLost, StateError, WorkerBusy
-from tests.factories import after_lease, make_dataset, make_job, make_running_job, make_worker
+from tests.admin_client import signed_in
+from tests.factories import after_lease, client_for, make_dataset, make_job, make_run, make_running_job, make_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -85,6 +89,31 @@ def test_the_same_claim_at_once_for_the_only_job_is_answered_alike(again: int) -
     worker, claim_id = make_worker()[0], uuid4()
     answers = at_once(*[lambda: queue.claim_job(worker=worker, claim_id=claim_id, now=timezone.now())] * 4)
     assert [(answer.pk, answer.attempt) for answer in answers] == [(job.pk, 1)] * 4
+
+
+@pytest.mark.parametrize("others", [0, 2])
+def test_a_claim_repeated_before_the_first_one_is_written_waits_for_its_job(others: int) -> None:
+    dataset, worker, claim_id = make_dataset(), make_worker()[0], uuid4()
+    for _ in range(1 + others):
+        make_job(dataset)
+    begun = threading.Event()
+
+    def claim() -> Any:
+        return queue.claim_job(worker=worker, claim_id=claim_id, now=timezone.now())
+
+    def slowly() -> Any:
+        with transaction.atomic():
+            job = claim()
+            begun.set()
+            time.sleep(0.5)
+        return job
+
+    def repeat() -> Any:
+        begun.wait(timeout=20)
+        return claim()
+
+    answers = at_once(slowly, *[repeat] * 3)
+    assert len({job and (job.pk, job.attempt) for job in answers}) == 1
 
 
 def test_two_claims_of_one_worker_at_once_yield_one_job_and_a_refusal(again: int) -> None:
@@ -257,3 +286,52 @@ def test_the_same_failure_sent_twice_at_once_counts_one_loss(again: int) -> None
     assert [answer.status for answer in answers] == ["pending"] * 3
     job.refresh_from_db()
     assert job.loss_count == 1
+
+
+def test_the_same_log_lines_sent_twice_at_once_are_counted_once(again: int) -> None:
+    job = make_running_job()
+    attempt = queue.attempt_of(job_id=job.pk, attempt=1, worker=job.worker)
+    lines = [{"seq": seq, "timestamp": timezone.now(), "level": "INFO", "message": "m"} for seq in range(1, 201)]
+    answers = at_once(*[lambda: telemetry.record_logs(attempt=attempt, lines=lines)] * 3)
+    assert sorted((done.accepted, done.duplicates) for done, _next in answers) == [(0, 200), (0, 200), (200, 0)]
+
+
+def test_different_figures_sent_at_once_are_each_counted_where_they_came(again: int) -> None:
+    job = make_running_job()
+
+    def record(split: str) -> Callable[[], Any]:
+        points = [{"epoch": 1, "step": step, "split": split, "values": {"loss": 1}} for step in range(200)]
+        return lambda: telemetry.record_metrics(job=job, points=points)
+
+    answers = at_once(record("train"), record("validation"), record("test"))
+    assert [(done.accepted, done.duplicates) for done in answers] == [(200, 0)] * 3
+
+
+def test_a_dataset_deleted_while_a_run_of_it_is_made_stays_with_the_run_or_neither_is_there(again: int) -> None:
+    dataset, client = make_dataset(), signed_in()
+    url = reverse("admin:datasets_app_dataset_delete", args=[dataset.pk])
+
+    def ask_for_a_run() -> Any:
+        try:
+            return make_run(dataset)
+        except runs.DatasetGone:
+            return None
+
+    page, *made = at_once(lambda: client.post(url, {"post": "yes"}), ask_for_a_run, ask_for_a_run)
+    assert page.status_code == 302
+    assert Run.objects.count() == sum(run is not None for run in made)
+    assert Dataset.objects.exists() == Run.objects.exists()
+
+
+def test_a_worker_that_claims_while_it_is_deleted_stays_or_is_unknown(again: int) -> None:
+    make_job()
+    worker, token = make_worker()
+    url = reverse("admin:workers_app_worker_delete", args=[worker.pk])
+    admin, api = signed_in(), client_for(token)
+    body = {"claim_id": str(uuid4())}
+    page, answer = at_once(
+        lambda: admin.post(url, {"post": "yes"}),
+        lambda: api.post("/bert-training/api/jobs/claim", body, format="json"),
+    )
+    assert (page.status_code, answer.status_code) in [(302, 401), (403, 200)]
+    assert Attempt.objects.filter(worker=worker, ended_at=None).count() == (answer.status_code == 200)

@@ -169,8 +169,39 @@ def test_a_job_is_not_left_for_a_worker_that_was_disabled(worker: Worker, clock:
     assert claim(make_worker()[0]) is not None
 
 
-def test_a_job_released_at_shutdown_continues_elsewhere_at_once(worker: Worker) -> None:
+def test_a_paused_run_that_is_resumed_is_left_for_the_worker_that_has_its_checkpoint(worker: Worker) -> None:
+    job, now = with_checkpoint(worker), timezone.now()
+    runs.request_pause(run=job.run, user=None, now=now)
+    queue.release_job(job_id=job.pk, attempt=1, worker=worker, reason=ReleaseReason.PAUSED, now=now)
+    runs.resume_run(run=job.run, user=None, now=now)
+    assert claim(make_worker()[0]) is None
+    assert claim(worker) is not None
+
+
+def test_a_pause_that_was_withdrawn_too_late_leaves_the_run_to_its_worker(worker: Worker) -> None:
+    job, now = with_checkpoint(worker), timezone.now()
+    queue.release_job(job_id=job.pk, attempt=1, worker=worker, reason=ReleaseReason.PAUSED, now=now)
+    assert claim(make_worker()[0]) is None
+    assert claim(worker) is not None
+
+
+def test_a_job_released_at_shutdown_is_left_for_its_worker_which_may_only_be_started_anew(worker: Worker) -> None:
     job = with_checkpoint(worker)
+    queue.release_job(job_id=job.pk, attempt=1, worker=worker, reason=ReleaseReason.SHUTDOWN, now=timezone.now())
+    assert claim(make_worker()[0]) is None
+    assert claim(worker) is not None
+
+
+def test_a_job_released_at_shutdown_continues_elsewhere_after_half_a_minute(worker: Worker, clock: Traveller) -> None:
+    job = with_checkpoint(worker)
+    queue.release_job(job_id=job.pk, attempt=1, worker=worker, reason=ReleaseReason.SHUTDOWN, now=timezone.now())
+    clock.shift(31)
+    assert claim(make_worker()[0]) is not None
+
+
+def test_a_job_is_not_left_for_a_worker_that_was_told_to_take_no_other(worker: Worker) -> None:
+    job = with_checkpoint(worker)
+    Worker.objects.filter(pk=worker.pk).update(draining=True)
     queue.release_job(job_id=job.pk, attempt=1, worker=worker, reason=ReleaseReason.SHUTDOWN, now=timezone.now())
     assert claim(make_worker()[0]) is not None
 

@@ -119,6 +119,19 @@ def test_what_happens_while_a_viewer_watches_is_told(server: str) -> None:
     assert rest[-1]["data"] == {"status": "completed"}
 
 
+def test_what_a_person_asks_of_a_running_run_is_told(server: str) -> None:
+    job = make_running_job()
+    told = events(stream(server, make_api_token(), job.run_id))
+    first = next(told)["data"]
+    assert (first["pause_requested"], first["cancel_requested"]) == (False, False)
+    assert next(told)["event"] == "progress"
+    runs.request_pause(run=job.run, user=None, now=timezone.now())
+    event = next(told)
+    assert (event["event"], event["data"]["pause_requested"]) == ("status", True)
+    runs.request_cancel(run=job.run, user=None, now=timezone.now())
+    assert next(told)["data"]["cancel_requested"] is True
+
+
 def test_a_cancelled_run_ends_its_stream(server: str) -> None:
     run = make_run()
     runs.request_cancel(run=run, user=None, now=timezone.now())

@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.contrib.admin.models import LogEntry as AdminLogEntry
 from django.contrib.sessions.models import Session
 from django.db import connection
@@ -107,7 +108,7 @@ def test_a_worker_is_disabled_and_enabled_on_its_page() -> None:
     worker, _token = make_worker("gpu-1")
     client = signed_in()
     url = reverse("admin:workers_app_worker_switch", args=[worker.pk])
-    assert "volta à fila" in text_of(client.get(url))
+    assert "volta à fila em até 10 min" in text_of(client.get(url))
     assert messages_of(answer_yes(client, url)) == ["Worker gpu-1 desativado."]
     worker.refresh_from_db()
     assert worker.enabled is False
@@ -189,7 +190,7 @@ def test_the_page_tells_the_machine_and_what_it_did(media: object) -> None:
     words = text_of(signed_in().get(page_of(worker)))
     assert "RTX 4090 (24,0 GB)" in words
     assert "2.13.0" in words
-    assert re.search(r"Recursos 1 \d\d/\d\d/\d{4} \d\d:\d\d \d+ s em andamento", words)
+    assert re.search(r"Recursos 1 \d\d/\d\d/\d{4} \d\d:\d\d \d+ s Em andamento", words)
 
 
 def test_the_history_says_how_each_attempt_ended(media: object) -> None:
@@ -254,9 +255,11 @@ def test_the_page_with_the_token_turns_green_at_the_first_sign_of_life() -> None
 
 
 def test_a_new_token_waits_for_a_new_sign_of_life() -> None:
-    worker, _token = make_worker("gpu-1", last_seen_at=timezone.now() - timedelta(seconds=20))
-    client = signed_in()
-    page = client.post(reverse("admin:workers_app_worker_token", args=[worker.pk]))
+    with time_machine.travel("2026-11-23 12:00:00.500Z", tick=False):
+        worker, _token = make_worker("gpu-1", last_seen_at=timezone.now() - timedelta(milliseconds=2))
+        client = signed_in()
+        page = client.post(reverse("admin:workers_app_worker_token", args=[worker.pk]))
+    assert "Esperando" in text_of(page)
     assert "Esperando" in text_of(client.get(connection_of(page)))
 
 
@@ -317,3 +320,11 @@ def test_who_was_never_seen_comes_after_all_who_were() -> None:
     for order, expected in [(f"-{column}", ["now", "before", "never"]), (str(column), ["never", "before", "now"])]:
         page = signed_in().get(reverse("admin:workers_app_worker_changelist"), {"o": order})
         assert [worker.name for worker in page.context["cl"].result_list] == expected
+
+
+def test_the_history_names_what_was_changed_in_portuguese() -> None:
+    worker, _token = make_worker("gpu-1")
+    client = signed_in()
+    client.post(page_of(worker), {"description": "Sala 3", "draining": "on"})
+    history = text_of(client.get(reverse("admin:workers_app_worker_history", args=[worker.pk])))
+    assert "Alterado descrição e não aceitar novos treinamentos." in history

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from django.utils.dateparse import parse_datetime
 from rest_framework.test import APIClient
 from time_machine import Traveller
 
@@ -108,7 +109,9 @@ def test_a_worker_reports_its_machine_and_learns_the_paces(
 
 def test_a_worker_that_starts_again_is_told_which_job_it_holds(worker_api: APIClient, worker: Worker) -> None:
     job = make_running_job(worker)
-    assert register(worker_api, {}).json()["held_job"] == {"job": job.pk, "attempt": 1}
+    answer = register(worker_api, {}).json()
+    assert answer["held_job"] == {"job": job.pk, "attempt": 1}
+    assert parse_datetime(answer["held_until"]) == job.lease_expires_at
 
 
 def test_registering_again_replaces_what_was_known(worker_api: APIClient, worker: Worker) -> None:

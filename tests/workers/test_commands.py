@@ -72,13 +72,19 @@ def test_a_new_worker_is_printed_as_its_token_alone() -> None:
     assert answer.json()["name"] == "gpu-1"
 
 
-@pytest.mark.parametrize("name", ["gpu-1", "", "a/b", "x" * 101])
+@pytest.mark.parametrize("name", ["gpu-1", "", "  ", " gpu-1", "a/b", "x" * 101])
 def test_a_name_that_is_taken_or_not_allowed_is_refused(name: str) -> None:
     make_worker("gpu-1")
     with pytest.raises(CommandError) as failure:
         run("register_worker", name)
     assert failure.value.returncode == 1
     assert Worker.objects.count() == 1
+
+
+def test_a_worker_is_called_by_its_name_without_blanks_around_it() -> None:
+    run("register_worker", " gpu-1 ")
+    run("disable_worker", "gpu-1")
+    assert Worker.objects.filter(name="gpu-1", enabled=False).exists()
 
 
 def test_a_worker_is_disabled_and_enabled_by_name() -> None:

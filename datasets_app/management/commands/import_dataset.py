@@ -8,7 +8,14 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from datasets_app.management.sheet_arguments import add_sheet_arguments, choice_of, existing_file
 from datasets_app.models import Dataset
-from datasets_app.services import DatasetInvalid, OtherTask, UploadTooLarge, import_dataset
+from datasets_app.services import (
+    MAX_DESCRIPTION_CHARS,
+    MAX_NAME_CHARS,
+    DatasetInvalid,
+    OtherTask,
+    UploadTooLarge,
+    import_dataset,
+)
 
 
 class Command(BaseCommand):
@@ -25,13 +32,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Prints every error of an invalid sheet on stderr. Raises CommandError then (exit 1)."""
+        _check_limits(options)
         path, previous = existing_file(options["file"]), _dataset(options["previous"])
         try:
             with path.open("rb") as content:
                 dataset, _created = import_dataset(
                     file=File(content),
                     filename=path.name,
-                    name=options["name"],
+                    name=options["name"].strip(),
                     description=options["description"],
                     choice=choice_of(options),
                     previous=previous,
@@ -45,6 +53,14 @@ class Command(BaseCommand):
                 self.stderr.write(f"{fault['code']}: {fault['message']}")
             raise CommandError(f"{error.code}: {error.detail}") from error
         self.stdout.write(str(dataset.pk))
+
+
+def _check_limits(options: dict[str, Any]) -> None:
+    """The limits of the API's fields. Raises CommandError."""
+    if not 1 <= len(options["name"].strip()) <= MAX_NAME_CHARS:
+        raise CommandError(f"--name must have between 1 and {MAX_NAME_CHARS} characters.")
+    if len(options["description"]) > MAX_DESCRIPTION_CHARS:
+        raise CommandError(f"--description may have at most {MAX_DESCRIPTION_CHARS} characters.")
 
 
 def _dataset(pk: int | None) -> Dataset | None:

@@ -32,6 +32,15 @@ for (const form of document.querySelectorAll("form[data-busy]")) {
   });
 }
 
+// A file that the server would not take is told of when it is chosen.
+for (const input of document.querySelectorAll("input[data-max-bytes]")) {
+  input.addEventListener("change", () => {
+    const tooLarge = input.files[0]?.size > Number(input.dataset.maxBytes);
+    input.setCustomValidity(tooLarge ? input.dataset.tooLarge : "");
+    input.reportValidity();
+  });
+}
+
 // Only the columns of the chosen task; without scripts both pairs stand there, and the other one does not count.
 const task = document.getElementById("id_task_type");
 if (task) {

@@ -30,6 +30,7 @@ class Command(BaseCommand):
         try:
             entry.full_clean()
         except ValidationError as error:
-            raise CommandError(" ".join(error.messages)) from error
+            said = [f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items()]
+            raise CommandError(" ".join(said)) from error
         entry.save()
         self.stdout.write(entry.model_id)

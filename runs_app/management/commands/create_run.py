@@ -7,7 +7,14 @@ from django.utils import timezone
 
 from datasets_app.models import Dataset
 from runs_app.hyperparameters import HYPERPARAMETERS, InvalidHyperparameters
-from runs_app.services.runs import DEFAULT_SEED, MAX_NAME_CHARS, MAX_PRIORITY, BaseModelNotOffered, create_run
+from runs_app.services.runs import (
+    DEFAULT_SEED,
+    MAX_NAME_CHARS,
+    MAX_PRIORITY,
+    BaseModelNotOffered,
+    DatasetGone,
+    create_run,
+)
 
 
 class Command(BaseCommand):
@@ -40,7 +47,7 @@ class Command(BaseCommand):
                 priority=options["priority"],
                 now=timezone.now(),
             )
-        except (InvalidHyperparameters, BaseModelNotOffered) as error:
+        except (InvalidHyperparameters, BaseModelNotOffered, DatasetGone) as error:
             raise CommandError(str(error)) from error
         self.stdout.write(str(run.pk))
 

@@ -1,5 +1,7 @@
 // The charts of a run, drawn by uPlot from what the server says; colours are the page's own, light or dark.
 /* global uPlot */
+import { timeOfDay } from "./clock.js";
+
 const HEIGHT_PX = 240;
 const SMALL_PX = 150;
 const FEW_POINTS = 100; // each is marked as long as there are no more
@@ -148,7 +150,7 @@ function atTime(_chart, seconds) {
 }
 
 function clock(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
+  return timeOfDay(new Date(seconds * 1000));
 }
 
 function colour(name) {

@@ -1,5 +1,7 @@
 // The log, however long: only the lines that can be seen are in the page, others are fetched when they are scrolled to.
 // Lines are known by their position among those that match the filter; all are one row high.
+import { timeOfDay } from "./clock.js";
+
 const STRETCH = 200; // lines that the server gives at once, as run_log.py says
 const MARGIN = 15; // rows above and below the visible ones
 const MOST_KEPT = 20000;
@@ -200,7 +202,7 @@ function element(line) {
   row.className = `line level-${line.level.toLowerCase()}`;
   const time = document.createElement("time");
   time.dateTime = line.timestamp;
-  time.textContent = new Date(line.timestamp).toLocaleTimeString(document.documentElement.lang, { hour12: false });
+  time.textContent = timeOfDay(new Date(line.timestamp), { hour12: false });
   const text = line.message.includes("\n") ? folded(line) : part("span", "text", line.message);
   row.append(time, part("span", "level", line.level), text);
   return row;

@@ -54,5 +54,9 @@ form.addEventListener("input", (event) => {
   clearTimeout(timer);
   timer = setTimeout(refresh, WAIT_MS);
 });
-open();
-mark();
+// By now the browser has put back what stood in the fields before; the panel tells of those of a new form.
+window.addEventListener("pageshow", () => {
+  open();
+  mark();
+  if (performance.getEntriesByType("navigation")[0]?.type !== "navigate") refresh();
+});

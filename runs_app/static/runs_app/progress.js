@@ -1,4 +1,6 @@
 // The progress line, from the server's own sentence templates.
+import { timeOfDay } from "./clock.js";
+
 const ETA_AFTER_STEPS = 20;
 
 // False when there is nothing on the page to move: the server has to render it first.
@@ -16,7 +18,7 @@ function sentence(templates, progress) {
   const epochs = Number(templates.epochs);
   const known = progress.eta_seconds !== null && progress.step >= ETA_AFTER_STEPS;
   const facts = {
-    epoch: Math.min(Math.floor(progress.epoch ?? 0) + 1, epochs),
+    epoch: Math.max(Math.ceil(progress.epoch ?? 0), 1),
     epochs,
     step: progress.step,
     total: progress.total_steps,
@@ -31,10 +33,11 @@ function duration(seconds) {
   const minutes = Math.floor(seconds / 60);
   if (minutes < 1) return `${Math.floor(seconds)} s`;
   if (minutes < 60) return `${minutes} min`;
-  return `${Math.floor(minutes / 60)} h ${String(minutes % 60).padStart(2, "0")} min`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${hours} h ${String(minutes % 60).padStart(2, "0")} min`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
 
 function clock(seconds) {
-  const at = new Date(Date.now() + seconds * 1000);
-  return at.toLocaleTimeString(document.documentElement.lang, { hour: "2-digit", minute: "2-digit" });
+  return timeOfDay(new Date(Date.now() + seconds * 1000));
 }

@@ -16,6 +16,7 @@ const GPU_REFRESH_MS = 30000; // what heartbeats tell of the GPU is no event of 
 const page = document.getElementById("run-page");
 const log = new LogView(document.getElementById("log"));
 const curves = new Curves(page);
+const stale = document.getElementById("stale");
 const logState = document.getElementById("log-state");
 let refreshTimer = null;
 let refreshedAt = 0;
@@ -31,8 +32,13 @@ function showTitle() {
 }
 
 async function refresh() {
-  const response = await fetch(page.dataset.liveUrl, { headers: { Accept: "text/html" } });
-  if (!response.ok || response.redirected) return;
+  const response = await fetch(page.dataset.liveUrl, { headers: { Accept: "text/html" } }).catch(() => null);
+  if (response?.redirected) {
+    location.reload(); // logged out: the login comes back here
+    return;
+  }
+  stale.hidden = response?.ok ?? false;
+  if (!response?.ok) return; // away: the stream's next event asks again
   replaceBlocks(page, await response.text());
   showTitle();
   document.getElementById("curves-table").hidden = !page.querySelector("#curves-table table");
@@ -44,7 +50,7 @@ function refreshSoon() {
     refreshTimer = null;
     if (document.hidden) return; // it is made up for when the tab is shown
     refreshedAt = performance.now();
-    refresh().catch(() => {}); // the server is away: the stream's next event asks again
+    refresh().catch(() => {}); // it went away between two answers
   }, Math.max(BURST_MS, refreshedAt + REFRESH_GAP_MS - performance.now()));
 }
 

@@ -63,10 +63,10 @@ export class RunStream {
         this.finish();
         return;
       }
-      this.on.change();
     } catch {
-      // The server is away; the next round asks again.
+      // The server is away, or whoever reads this is not signed in any more: the page finds out which.
     }
+    this.on.change();
     this.timer = setTimeout(() => {
       this.timer = null;
       this.start();
