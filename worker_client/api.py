@@ -31,7 +31,7 @@ CHUNK_BYTES = 256 * 1024
 MAX_DETAIL_CHARS = 300
 FOREIGN_STATUS = frozenset({400, 404, 405, 410})  # of a proxy or a wrong host name; others mean this very body
 REGISTER_PATH = "/workers/register"
-POOL_PREFIX = re.compile(r"^HTTPS?Connection(Pool)?\(host=[^)]*\): ")
+POOL_PREFIX = re.compile(r"^\w+\(host=[^)]*\): ")
 
 
 class BearerToken(AuthBase):
@@ -178,7 +178,13 @@ def _session(api_url: str, token: str, connection_retries: int, deadline: Deadli
     # An office proxy in the environment must not catch requests to this very machine.
     session.trust_env = not is_loopback(urlsplit(api_url).hostname or "")
     session.auth = BearerToken(token)
-    session.headers.update({"Accept": "application/json", "User-Agent": f"bert-worker/{__version__}"})
+    session.headers.update(
+        {
+            "Accept": "application/json",
+            "Accept-Language": "en",  # as all of this program's log
+            "User-Agent": f"bert-worker/{__version__}",
+        }
+    )
     for scheme in ("http://", "https://"):
         session.mount(scheme, PunctualAdapter(deadline, max_retries=retry))
     return session

@@ -84,7 +84,7 @@ def check_server(settings: WorkerSettings) -> Iterator[Finding]:
         yield _clock(api.heartbeat().server_time)
     except Unauthorized as error:
         yield Finding("ok", "server", f"{settings.api_url} answers")
-        yield Finding("fail", "token", f"refused ({error}). Is it a worker's own, and is the worker enabled?")
+        yield Finding("fail", "token", f"refused ({error}). Is it the worker's present one, and is the worker enabled?")
     except ApiError as error:
         text = f"{settings.api_url}: {error}. Is --api-url right, does the server run, does the network let it through?"
         yield Finding("fail", "server", text)

@@ -68,6 +68,10 @@ class Stopped(WorkerError):
     """The attempt was asked to stop and did, with a checkpoint where one was possible. args[0]: the reason."""
 
 
+class TokenInUse(WorkerError):
+    """Another process works with this worker's token at this moment."""
+
+
 class ApiError(WorkerError):
     """The server answered with an error, or (status 0) did not answer."""
 

@@ -1,8 +1,10 @@
 """The lease: a thread that renews the right to run, and the flags that the server's answers raise."""
 
 import logging
+import math
 import random
 import threading
+import time
 from typing import Any
 
 from worker_client import hardware
@@ -16,6 +18,7 @@ connection = logging.getLogger("worker_client.connection")
 
 HEARTBEAT_TIMEOUT_S = 15.0
 REFUSALS_BEFORE_GIVING_UP = 3
+REFUSALS_APART_S = 5.0  # heartbeat and uploads are refused in the same moment: those count once
 RETRY_CAP_S = 15.0
 
 
@@ -39,6 +42,7 @@ class Lease:
         self._beating = threading.Lock()
         self.refusal: Unauthorized | None = None
         self._refusals = 0
+        self._refused_at = -math.inf
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"lease-{job_id}", daemon=True)
 
@@ -104,7 +108,9 @@ class Lease:
                 log.warning("This attempt no longer holds the job (%s): stopping it, its checkpoint stays.", error)
             self.lost.set()
             return
-        self._refusals += 1
+        if time.monotonic() - self._refused_at >= min(REFUSALS_APART_S, self._heartbeat_s):
+            self._refused_at = time.monotonic()
+            self._refusals += 1
         connection.warning("The server refused a request of this attempt: %s", error)
         # A single 403 may be a proxy's mood; hours of training are not thrown away for it.
         if isinstance(error, Unauthorized) and self._refusals >= REFUSALS_BEFORE_GIVING_UP:

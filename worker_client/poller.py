@@ -14,7 +14,7 @@ from worker_client.cache import BaseModels, forget_datasets
 from worker_client.child import TRAINING_COMMAND
 from worker_client.claims import Claim, ClaimFile
 from worker_client.delivery import JobEnd
-from worker_client.errors import ApiError, Busy, Rejected, Retryable, Unauthorized
+from worker_client.errors import ApiError, Busy, Rejected, Retryable, TokenInUse, Unauthorized
 from worker_client.protocol import JobSpec, Registration
 from worker_client.recovery import forget_abandoned, recover
 from worker_client.runner import STOP_GRACE_S, JobRunner
@@ -23,6 +23,7 @@ from worker_client.signals import StopRequests
 
 log = logging.getLogger("worker_client.poller")
 
+HEARTBEATS_TO_HEAR = 1.5  # of another process that renews the lease
 CLAIM_WAIT_S = 2.0  # how long the server may hold a claim back; a Ctrl-C is obeyed between two claims
 
 
@@ -67,8 +68,15 @@ class Poller:
             paces = self._register()
             return self._work(paces) if paces else ExitCode.DRAINED
         except Unauthorized as error:
-            log.error("The server refuses this token (%s). Is it a worker's own, and is the worker enabled?", error)
+            log.error(
+                "The server refuses this token (%s). Is it the worker's present one, and is the worker enabled? "
+                "Started again with one that is accepted, the worker goes on where it was.",
+                error,
+            )
             return ExitCode.TOKEN_REFUSED
+        except TokenInUse as error:
+            log.error("%s Connect this one as a worker of its own: manage.py register_worker NAME.", error)
+            return ExitCode.BAD_ARGUMENTS
         except Rejected as error:
             if error.status == UPGRADE_REQUIRED:  # the server's own sentence says which of the two is too old
                 log.error("%s", error.detail)
@@ -104,7 +112,7 @@ class Poller:
             try:
                 job = self._claim()
             except Busy as error:
-                log.warning("%s. Does another worker use this token? Its job must end first.", error.detail)
+                log.warning("%s Does another worker use this token? Its job must end first.", error.detail)
                 self._idle(paces)
             except (Retryable, Rejected) as error:
                 self._wait_out(error)
@@ -178,14 +186,28 @@ class Poller:
 
         With a claim still waiting for its answer the held job is that claim's: repeating the claim brings it. And
         an attempt that claim.json named was told of just now, after the server said that it is held.
+        Raises TokenInUse where another process renews its lease.
         """
         if paces.held_job is None or paces.held_attempt is None:
             return
         if left and (left.job_id is None or (left.job_id, left.attempt) == (paces.held_job, paces.held_attempt)):
             return
-        if not (self._settings.work_dir / "jobs" / str(paces.held_job) / f"attempt-{paces.held_attempt}").exists():
-            log.warning("Job %d is held by this token, but not on this disk: giving it back.", paces.held_job)
+        if (self._settings.work_dir / "jobs" / str(paces.held_job) / f"attempt-{paces.held_attempt}").exists():
+            return
+        log.warning("Job %d is held by this token, but not on this disk. Does another worker use it?", paces.held_job)
+        if self._is_held_still(paces):
             self._recover(paces.held_job, paces.held_attempt, paces)
+
+    def _is_held_still(self, before: Registration) -> bool:
+        """Whether the job is held after a heartbeat's time, and by nobody who is alive. Raises TokenInUse."""
+        if before.held_until:
+            self._sleep(HEARTBEATS_TO_HEAR * before.heartbeat_seconds)
+        after = self._register()
+        if after is None or after.held_job is None:
+            return False
+        if after.held != before.held:
+            raise TokenInUse(f"Another process works with this token, on job {after.held_job}.")
+        return True
 
     def _recover(self, job_id: int, number: int, paces: Registration) -> JobEnd:
         return recover(
@@ -210,7 +232,7 @@ class Poller:
     def _idle_heartbeat(self) -> None:
         try:
             if self._api.heartbeat().drain:
-                log.info("The server asks this worker to end.")
+                log.info("The server asks this worker to end: on its page it takes no new runs.")
                 self._stop.drain.set()
         except Unauthorized:
             raise

@@ -98,6 +98,7 @@ class Registration:
     upload_seconds: float = 5.0
     held_job: int | None = None
     held_attempt: int | None = None
+    held_until: str = ""  # when its lease runs out, as it was renewed last; empty from an older server
 
     @classmethod
     def from_wire(cls, data: dict[str, Any]) -> Self:
@@ -109,8 +110,14 @@ class Registration:
             name=str(data.get("name", "")),
             held_job=_number(held["job"]) if held else None,
             held_attempt=_number(held["attempt"]) if held else None,
+            held_until=str(data.get("held_until") or ""),
             **{key: _seconds(data[key]) for key in paces if data.get(key)},
         )
+
+    @property
+    def held(self) -> tuple[int | None, int | None, str]:
+        """The attempt that the server thinks we hold, and until when; it changes where somebody works on it."""
+        return self.held_job, self.held_attempt, self.held_until
 
 
 @dataclass(frozen=True)

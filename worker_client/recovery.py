@@ -38,8 +38,8 @@ def recover(
 ) -> JobEnd:
     """Tell the server what became of an attempt that this worker left unfinished.
 
-    A result that was reached but not told is told now. Otherwise the attempt is released as `crashed`: the next
-    claim brings the job back and it goes on from its checkpoint. Raises Unauthorized.
+    An end that was reached but not told is told now. Otherwise the attempt is released as `crashed`: the next claim
+    brings the job back and it goes on from its checkpoint. Raises Unauthorized.
     """
     workspace = Workspace.create(settings.work_dir, job_id, number)
     _stop_orphan(workspace, stop_grace_s)
@@ -82,7 +82,7 @@ def _stop_orphan(workspace: Workspace, grace_s: float) -> None:
     if process is None:
         return
     log.warning("Its training process %d still runs: stopping it.", process.pid)
-    workspace.request_stop("shutdown")
+    workspace.request_stop(CRASHED.reason)
     with suppress(psutil.Error):
         process.wait(grace_s)
     if orphan(workspace.child_id_path):
@@ -91,11 +91,9 @@ def _stop_orphan(workspace: Workspace, grace_s: float) -> None:
 
 def _outcome_left(workspace: Workspace) -> Outcome:
     try:
-        outcome = workspace.read_outcome()
+        return workspace.read_outcome() or CRASHED
     except (OSError, ValueError, TypeError):
-        outcome = None
-    # A child that only obeyed `_stop_orphan` has not ended the job: the worker did crash.
-    return outcome if outcome and (outcome.status != "stopped" or outcome.reason == "cancelled") else CRASHED
+        return CRASHED
 
 
 def _spool_of(workspace: Workspace) -> Spool:

@@ -34,7 +34,7 @@ STOP_GRACE_S = 25.0  # a stopped worker has given its job back after 30 s
 CANCEL_GRACE_S = 5.0  # nothing of a cancelled attempt is worth waiting for
 LOST_GRACE_S = 20.0  # a zombie must have freed the GPU within 30 s of the first refusal
 OUT_OF_MEMORY_MARKS = ("CUDA out of memory", "OutOfMemoryError", "DefaultCPUAllocator")
-DISK_IS_FULL = "The worker's disk is full. Free some space there; the job is tried again."
+DISK_IS_FULL = "The worker's disk is full. Free some space there (old models, ended jobs)."
 CHILD_REASONS = {ChildExit.of(reason).value: reason for reason in FailureReason if reason.name in ChildExit.__members__}
 
 

@@ -30,6 +30,7 @@ class FakeJob:
     claim_id: str = ""
     fenced: bool = False  # the attempt lost its lease for good
     lapsed: bool = False  # the lease ran out, and the next heartbeat takes it up again
+    renewals: int = 0
     cancel_requested: bool = False
     pause_requested: bool = False
     lines: dict[tuple[int, int], dict[str, Any]] = field(default_factory=dict)
@@ -151,8 +152,10 @@ class FakeServer:
             "lease_seconds": 5,
             "upload_seconds": 0.1,
         }
-        held_job = {"job": held.id, "attempt": held.attempt} if held else None
-        return 200, {"id": 1, "name": "pc-1", **paces, "held_job": held_job}, {}
+        if held is None:
+            return 200, {"id": 1, "name": "pc-1", **paces, "held_job": None}, {}
+        told = {"held_job": {"job": held.id, "attempt": held.attempt}, "held_until": f"renewed {held.renewals} times"}
+        return 200, {"id": 1, "name": "pc-1", **paces, **told}, {}
 
     def heartbeat(self, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:
         job = self.jobs.get(body.get("job", 0))
@@ -160,6 +163,7 @@ class FakeServer:
             if self._is_fenced(job, body):
                 return LEASE_LOST
             job.lapsed = False
+            job.renewals += 1
         return 200, self._directives(job), {}
 
     def claim(self, body: dict[str, Any]) -> tuple[int, Any, dict[str, str]]:

@@ -159,3 +159,8 @@ def test_the_columns_of_an_opened_sheet_read_the_same_records_again(tmp_path: Pa
     sheet = open_sheet(path)
     again = list(read_records(path, task_type=sheet.task_type, sheet=sheet.name, columns=sheet.columns))
     assert again == [Record(2, tokens=("o", "autor"), tags=("O", "B-PESSOA"))]
+
+
+def test_a_column_that_is_named_and_not_there_is_missed_though_the_other_task_would_fit(tmp_path: Path) -> None:
+    refused = refusal(tmp_path, ["tokens", "tags", "label"], columns={"text": "ementa"})
+    assert (refused.code, refused.params["missing"]) == ("missing_columns", ["ementa"])

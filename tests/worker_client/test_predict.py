@@ -21,7 +21,7 @@ from tests.worker_client.training_factories import (
     token_rows,
 )
 from worker_client.formats import Record
-from worker_client.training import prediction
+from worker_client.training import environment, packing, prediction
 from worker_client.training.inference import Predictor
 from worker_client.training.prediction import main
 
@@ -58,7 +58,7 @@ def predict(model, sheet, *more):
     return code, sheets
 
 
-def test_every_row_is_predicted_in_its_place_and_blank_ones_stay_blank(text_model, tmp_path):
+def test_every_row_is_predicted_in_its_place_and_blank_ones_stay_blank(text_model, tmp_path, capsys):
     rows = [(7, "autos arquivado"), (8, None), (9, "suspenso pelo juiz"), (10, "  "), (11, "conclusos para despacho")]
     sheet = make_sheet(tmp_path / "in.xlsx", ["id", "Texto"], rows)
     code, sheets = predict(text_model, sheet)
@@ -67,6 +67,7 @@ def test_every_row_is_predicted_in_its_place_and_blank_ones_stay_blank(text_mode
     assert [row["id"] for row in found] == ["7", "8", "9", "10", "11"]
     assert [row["predicted"] for row in found] == ["Arquivado", None, "Suspenso", None, "Ativo"]
     assert found[1]["probability"] is None
+    assert "3 rows predicted, 2 left blank in" in capsys.readouterr().out
     assert found[0]["probability"] == found[0]["Arquivado"]
     assert sum(found[0][label] for label in ("Arquivado", "Ativo", "Suspenso")) == pytest.approx(1, abs=1e-4)
 
@@ -147,6 +148,47 @@ def test_words_that_hold_blanks_or_look_like_a_list_come_back_as_the_same_words(
     predict(token_model, sheet)
     (row,) = read_records(tmp_path / "out.xlsx", task_type="token_classification", sheet="predictions", columns={})
     assert row.tokens == tokens
+
+
+def test_texts_of_several_windows_get_the_answers_that_the_run_was_scored_by(tmp_path):
+    rows = text_rows(60, words=90)
+    model = train(tmp_path, rows, hyperparameters={"epochs": 1, "long_text": "windows", "window_stride": 3})
+    header, *scored = openpyxl.load_workbook(model / "test_predictions.xlsx").active.values
+    scored = {row[0]: row[header.index("probability")] for row in scored}
+    _, sheets = predict(model, tmp_path / "sheet.xlsx", "--device", "cpu")
+    found = {row["row"]: row["probability"] for row in sheets["predictions"] if row["row"] in scored}
+    assert found == pytest.approx(scored, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("trained_in", "answers_in"),
+    [("fp32", torch.float32), ("bf16", torch.bfloat16)],
+)
+def test_a_model_answers_in_the_precision_that_it_was_scored_in_where_the_machine_does_that_well(
+    text_model, tmp_path, monkeypatch, trained_in, answers_in
+):
+    monkeypatch.setattr(environment, "_bf16_pays", lambda: True)
+    monkeypatch.setattr(packing, "_text_by_text", noted := Noted(packing._text_by_text))
+    model = shutil.copytree(text_model, tmp_path / "model")
+    run = json.loads((model / "run.json").read_text())
+    run["environment"]["precision"] = trained_in
+    (model / "run.json").write_text(json.dumps(run))
+    predictor = Predictor(model, device="cpu", batch_size=8)
+    predictor.predict([Record(2, text="autos arquivado")])
+    noted.types.clear()  # of the trial that decides whether texts are packed
+    predictor.predict([Record(2, text="autos arquivado")])
+    assert noted.types == {answers_in}
+
+
+class Noted:
+    """Attention that knows the types of its numbers."""
+
+    def __init__(self, attention):
+        self.attention, self.types = attention, set()
+
+    def __call__(self, query, *rest):
+        self.types.add(query.dtype)
+        return self.attention(query, *rest)
 
 
 def test_another_column_and_sheet_can_be_named(text_model, tmp_path):

@@ -85,6 +85,14 @@ def test_a_result_that_a_crash_left_untold_is_told_and_not_trained_again(server,
     assert not server.calls("/datasets/1/download")
 
 
+def test_a_worker_that_ended_in_order_while_it_was_refused_has_not_crashed(server, settings, work):
+    job = server.add_job()
+    leave_behind(job, settings).write_outcome(Outcome("stopped", reason="shutdown"))
+    work()
+    assert job.releases == ["shutdown"]
+    assert (job.attempt, job.status) == (2, "completed")
+
+
 def test_a_result_left_untold_over_a_recess_of_months_is_told(server, settings, work):
     job = server.add_job()
     workspace = leave_behind(job, settings)
@@ -118,6 +126,17 @@ def test_a_held_job_that_this_disk_knows_nothing_of_is_given_back(server, work):
     work()
     assert job.releases == ["crashed"]
     assert job.status == "completed"
+
+
+def test_a_job_on_which_another_process_of_this_token_works_is_left_to_it(server, settings, start_worker, work):
+    job = server.add_job(steps=1000, step_s=0.05)
+    server.heartbeat_s = 1.0
+    start_worker("--drain-when-idle")
+    server.wait_for(lambda: job.points)
+    elsewhere = settings.work_dir.with_name("elsewhere")
+    elsewhere.mkdir()
+    assert work(work_dir=elsewhere) == ExitCode.BAD_ARGUMENTS
+    assert (job.releases, job.attempt, job.status) == ([], 1, "running")
 
 
 def test_a_damaged_claim_file_does_not_stop_the_worker(server, settings, work):

@@ -15,7 +15,8 @@ from tests.worker_client.fake_server import ROUTES, TOKEN
 from worker_client.api import ApiClient
 from worker_client.attempt import Attempt
 from worker_client.delivery import JobEnd, deliver
-from worker_client.errors import ChildExit
+from worker_client.errors import ChildExit, Unauthorized
+from worker_client.lease import Lease
 from worker_client.poller import ExitCode
 from worker_client.protocol import Outcome, Registration
 from worker_client.signals import StopRequests
@@ -598,6 +599,18 @@ def test_a_refused_token_in_mid_run_ends_the_worker_and_keeps_the_checkpoint(ser
     when_training(server, job, lambda: setattr(server, "token", "btw_another_token"))
     assert work() == ExitCode.TOKEN_REFUSED
     assert (settings.work_dir / "jobs/1/checkpoints/step").exists()
+
+
+def test_refusals_of_one_moment_count_as_one():
+    lease = Lease(ApiClient("http://127.0.0.1:9", "btw_x"), job_id=1, attempt=1, heartbeat_seconds=0.2)
+    refused = Unauthorized(403, "http_403", "Forbidden")
+    for _ in range(5):
+        lease.refuse(refused)
+    assert not lease.unauthorized.is_set()
+    for _ in range(2):
+        time.sleep(0.25)
+        lease.refuse(refused)
+    assert lease.unauthorized.is_set()
 
 
 def when_training(server, job, action) -> None:

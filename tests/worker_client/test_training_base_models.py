@@ -6,8 +6,18 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import BertConfig, BertForMaskedLM, BertForSequenceClassification, XLMRobertaConfig, XLMRobertaModel
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import (
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertForSequenceClassification,
+    PreTrainedTokenizerFast,
+    RobertaTokenizer,
+    XLMRobertaConfig,
+    XLMRobertaModel,
+)
 
 from tests.worker_client.training_factories import SIGNS, make_spec, text_rows
 from worker_client.errors import FailureReason, TrainingFailed
@@ -68,6 +78,42 @@ def test_a_base_model_is_loaded_from_its_folder_with_its_own_limit(tmp_path, fol
     assert base.model.dtype == torch.float32
 
 
+def test_the_limit_is_the_models_and_not_what_an_earlier_fine_tuning_left_in_the_tokenizer(tmp_path, folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.model_max_length = 20
+    tokenizer.save_pretrained(folder)
+    assert from_folder(tmp_path, folder).limit == 40
+
+
+def test_a_model_fine_tuned_for_several_labels_at_once_answers_with_one(tmp_path, folder):
+    config = BertConfig.from_pretrained(folder, num_labels=5, problem_type="multi_label_classification")
+    BertForSequenceClassification(config).save_pretrained(folder)
+    config = from_folder(tmp_path, folder).model.config
+    assert (config.problem_type, config.num_labels) == ("single_label_classification", 3)
+
+
+def without_a_layer(weights):
+    return {name: value for name, value in weights.items() if ".layer.0." not in name}
+
+
+def of_another_kind(weights):
+    return {f"other.{name}": value for name, value in weights.items()}
+
+
+def of_fewer_words(weights):
+    name = "bert.embeddings.word_embeddings.weight"
+    return {**weights, name: weights[name][:9].clone()}
+
+
+@pytest.mark.parametrize("change", [without_a_layer, of_another_kind, of_fewer_words])
+def test_weights_that_leave_a_part_of_the_encoder_random_are_refused(tmp_path, folder, change):
+    weights = change(load_file(folder / "model.safetensors"))
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(TrainingFailed, match="of the encoder's weights, bert") as failure:
+        from_folder(tmp_path, folder)
+    assert failure.value.reason == FailureReason.BASE_MODEL_UNAVAILABLE
+
+
 def test_a_missing_folder_is_base_model_unavailable(tmp_path):
     with pytest.raises(TrainingFailed, match="folder is not there") as failure:
         from_folder(tmp_path, tmp_path / "nowhere")
@@ -87,6 +133,49 @@ def test_a_tokenizer_that_knows_nothing_of_the_texts_is_refused(tmp_path, folder
     base_models._tokenizer_of(letters).save_pretrained(folder)
     with pytest.raises(TrainingFailed, match="does not know 100%"):
         from_folder(tmp_path, folder)
+
+
+def test_a_tokenizer_that_cannot_pad_is_refused(tmp_path, folder):
+    backend = AutoTokenizer.from_pretrained(folder).backend_tokenizer
+    PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]").save_pretrained(folder)
+    with pytest.raises(TrainingFailed, match="no token for padding"):
+        from_folder(tmp_path, folder)
+
+
+def byte_level():
+    """A tokenizer whose vocabulary holds the space before a word, as those of RoBERTa and ModernBERT."""
+    backend = Tokenizer(models.BPE(unk_token="<unk>"))
+    backend.pre_tokenizer, backend.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    names = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=500, special_tokens=names, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator([record.text for record in RECORDS], trainer)
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
+    return backend
+
+
+def of_roberta(backend):
+    model = json.loads(backend.to_str())["model"]
+    return RobertaTokenizer(vocab=model["vocab"], merges=[tuple(pair) for pair in model["merges"]])
+
+
+def of_no_class(backend):
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend, cls_token="<s>", sep_token="</s>", pad_token="<pad>", unk_token="<unk>"
+    )
+
+
+@pytest.mark.parametrize("make", [of_roberta, of_no_class])
+def test_words_of_entities_are_read_as_in_a_text_by_the_run_and_by_the_exported_model(tmp_path, folder, make):
+    make(byte_level()).save_pretrained(folder)
+    spec = make_spec(tmp_path, [], base_model="some/model", base_model_dir=str(folder))
+    words = ["processo", "arquivado", "hoje"]
+    tokenizer = base_models._load_tokenizer(spec, task_for("token_classification", ["O", "B-X"]))
+    by_word = tokenizer(words, is_split_into_words=True)["input_ids"]
+    tokenizer.save_pretrained(tmp_path / "exported")
+    exported = AutoTokenizer.from_pretrained(tmp_path / "exported")
+    assert by_word == exported(" ".join(words))["input_ids"]
+    assert by_word[1:-1] == make(byte_level())(" " + " ".join(words))["input_ids"][1:-1]
 
 
 def test_positions_that_roberta_keeps_for_padding_do_not_count():

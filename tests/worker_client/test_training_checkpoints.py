@@ -120,6 +120,20 @@ def test_the_newest_two_and_the_best_are_kept(tmp_path):
     assert sorted(folder.name[-1] for folder in tmp_path.iterdir()) == ["2", "4", "5"]
 
 
+def test_a_checkpoint_that_cannot_be_deleted_now_is_deleted_later_and_ends_no_run(tmp_path, monkeypatch):
+    for step in range(1, 4):
+        make_checkpoint(tmp_path, step)
+    with monkeypatch.context() as held:
+        held.setattr(checkpoints.os, "unlink", raise_access_denied)
+        checkpoints.prune(tmp_path, best_step=None)
+    checkpoints.prune(tmp_path, best_step=None)
+    assert sorted(folder.name[-1] for folder in tmp_path.iterdir()) == ["2", "3"]
+
+
+def raise_access_denied(*_, **__):
+    raise PermissionError(13, "Access is denied")
+
+
 def test_a_checkpoint_remembers_that_early_stopping_had_ended_the_training(tmp_path):
     make_checkpoint(tmp_path, 1, stopped=True)
     assert newest_usable(tmp_path).stopped_early

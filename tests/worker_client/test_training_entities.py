@@ -98,6 +98,30 @@ def test_figures_of_split_words_cut_rows_and_broken_tags_are_those_of_seqeval(
         assert expected != answers
 
 
+def test_tags_chances_and_loss_of_the_words_are_those_of_torch_and_words_that_were_cut_have_none(tokenizer):
+    task = task_for("token_classification", TAGS)
+    record = Record(2, tokens=("em", "o", "Silva"), tags=("O", "B-LOCAL", "B-PESSOA"))
+    frame = frame_for(tokenizer, max_length=5, long_text="truncate", window_stride=0)  # "em" and "o"
+    encoded = task.encode([record], task.tokenize([record], tokenizer), frame)
+    assert (encoded.lost_words, encoded.cut, encoded.lengths) == (1, [5], [8])
+    logits = torch.randn(1, 5, len(TAGS), generator=torch.Generator().manual_seed(1))
+    labels = task.collate(encoded.features, Padded(0))["labels"]
+    decoded = task.decode([record], encoded, [task.compact(logits, labels).numpy()])
+    of_words = logits[0, [1, 3]]
+    chances, tags = of_words.softmax(dim=-1).max(dim=-1)
+    assert decoded.labels == [[*tags.tolist(), task.ids["O"]]]
+    assert decoded.probabilities[0] == pytest.approx([*chances.tolist(), 0.0])
+    gold = torch.tensor([task.ids["O"], task.ids["B-LOCAL"]])
+    assert decoded.loss == pytest.approx(torch.nn.functional.cross_entropy(of_words, gold).item())
+
+
+def test_the_baseline_of_entities_tags_every_word_as_most_words_of_the_training_part_are():
+    task = task_for("token_classification", ["B-LOCAL", "O"])
+    train = [Record(2, tokens=("a", "b", "c"), tags=("O", "O", "B-LOCAL"))]
+    test = [Record(3, tokens=("a", "b", "c", "d"), tags=("O", "O", "O", "B-LOCAL"))]
+    assert task.baseline(train, test) == {"accuracy": 0.75, "precision": 0.0, "recall": 0.0, "f1": 0.0}
+
+
 def test_a_row_without_labels_adds_nothing_to_the_loss_of_a_batch(tokenizer):
     task, records = task_for("token_classification", TAGS), rows_of(seed=4, longest=6)
     frame = frame_for(tokenizer, max_length=64, long_text="truncate", window_stride=0)

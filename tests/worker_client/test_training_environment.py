@@ -1,9 +1,13 @@
 """The recipe that a machine gets."""
 
+import os
+from types import SimpleNamespace
+
 import pytest
 import torch
 
-from worker_client.training.environment import Recipe, choose_recipe, memory_peak
+from worker_client.training.__main__ import _prepare_process
+from worker_client.training.environment import Recipe, choose_recipe, limit_memory, memory_peak
 
 
 @pytest.mark.parametrize(
@@ -21,11 +25,40 @@ def test_a_torch_that_does_not_tell_what_the_processor_can_trains_in_fp32(monkey
 
 
 @pytest.mark.parametrize(("capability", "precision", "tf32"), [((7, 5), "fp16", False), ((8, 0), "bf16", True)])
-def test_auto_on_a_gpu_goes_by_its_generation(monkeypatch, capability, precision, tf32):
+def test_auto_on_gpus_goes_by_the_oldest_of_them(monkeypatch, capability, precision, tf32):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", [(9, 0), capability].__getitem__)
     recipe = choose_recipe("auto", "auto")
     assert (recipe.device, recipe.precision, recipe.tf32) == ("cuda", precision, tf32)
+
+
+@pytest.mark.parametrize(
+    ("device", "visible", "used"),
+    [
+        ("auto", None, "0"),
+        ("cuda:2", None, "2"),
+        ("cuda:1", "4,GPU-5f3a", "GPU-5f3a"),
+        ("auto", "", ""),
+        ("cuda:1", "3", ""),
+        ("cpu", "3", ""),
+    ],
+)
+def test_a_run_sees_one_gpu_and_none_that_the_owner_hides(monkeypatch, device, visible, used):
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    monkeypatch.setattr(os, "environ", environment)
+    _prepare_process(SimpleNamespace(device=device))
+    assert environment["CUDA_VISIBLE_DEVICES"] == used
+
+
+@pytest.mark.parametrize("rank", [None, "1"])
+def test_a_share_of_the_memory_holds_on_the_gpu_of_this_very_process(monkeypatch, rank):
+    limits = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda *limit: limits.append(limit))
+    if rank:
+        monkeypatch.setenv("RANK", rank)
+    limit_memory(Recipe("cuda", "bf16"), 0.5)
+    assert limits == [(0.5, int(rank or 0))]
 
 
 def test_a_run_on_the_processor_tells_no_gpu_memory():

@@ -118,6 +118,20 @@ def test_a_loss_that_is_not_a_number_is_nan_loss(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+def test_weights_that_the_last_step_of_an_epoch_ruined_are_nan_loss_and_no_model(tmp_path, monkeypatch):
+    whole = EncoderTrainer.evaluate
+
+    def ruined(self, *args, **kwargs):
+        next(self.model.parameters()).data.fill_(float("nan"))
+        return whole(self, *args, **kwargs)
+
+    monkeypatch.setattr(EncoderTrainer, "evaluate", ruined)
+    outcome = fail(tmp_path, make_spec(tmp_path, ROWS))
+    assert outcome.reason == "nan_loss"
+    assert "evaluation loss" in outcome.message
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("problem", "reason"),
     [

@@ -144,12 +144,26 @@ class InOneOrder(Trainer):
         return self.order
 
 
+PLAIN = ({"weight_decay": 0.0, "warmup_ratio": 0.0}, {})
+# Ours and theirs: what the library calls otherwise.
+ASKED_FOR = (
+    {"weight_decay": 0.3, "warmup_ratio": 0.4, "lr_scheduler": "cosine", "label_smoothing": 0.2},
+    {"weight_decay": 0.3, "warmup_steps": 0.4, "lr_scheduler_type": "cosine", "label_smoothing_factor": 0.2},
+)
+
+
 @pytest.mark.parametrize(("family", "task_type"), MODELS, ids=lambda value: value)
-def test_with_the_same_batches_and_settings_our_weights_are_those_of_the_library(tmp_path, family, task_type):
-    like = {"learning_rate": 1e-2, "batch_size": 3, "epochs": 2, "weight_decay": 0.0, "warmup_ratio": 0.0}
-    hyper = Hyperparameters.from_spec({**like, "early_stopping_patience": 0})
+@pytest.mark.parametrize(("our_names", "their_names"), [PLAIN, ASKED_FOR], ids=["plain", "with options"])
+def test_with_the_same_batches_and_settings_our_weights_are_those_of_the_library(
+    tmp_path, family, task_type, our_names, their_names
+):
+    like = {"learning_rate": 1e-2, "batch_size": 3, "epochs": 2, "early_stopping_patience": 0}
     arguments = trainer.training_arguments(
-        hyper, seed=1, recipe=Recipe("cpu", "fp32"), output_dir=str(tmp_path / "ours"), largest_batch=None
+        Hyperparameters.from_spec({**like, **our_names}),
+        seed=1,
+        recipe=Recipe("cpu", "fp32"),
+        output_dir=str(tmp_path / "ours"),
+        largest_batch=None,
     )
     arguments.eval_strategy = arguments.save_strategy = "no"
     ours = engine_of(built_model(family, task_type), arguments, task_type)
@@ -164,6 +178,7 @@ def test_with_the_same_batches_and_settings_our_weights_are_those_of_the_library
             remove_unused_columns=False,
             save_strategy="no",
             report_to="none",
+            **their_names,
         ),
         train_dataset=ours.train_dataset,
         data_collator=lambda rows: ours.task.collate(rows, Padded(1)),
@@ -265,7 +280,7 @@ def test_an_order_that_is_not_grouped_does_not_look_at_lengths():
 def test_only_padded_texts_with_one_label_are_grouped_by_length(task_type, layout, grouped):
     encoded = SimpleNamespace(features=[{"length": 5}] * 4)
     prepared = SimpleNamespace(
-        encoded={"train": encoded, "validation": encoded},
+        encoded=dict.fromkeys(attempt.PARTS, encoded),
         hyper=Hyperparameters(),
         spec=SimpleNamespace(seed=1),
         task=task_for(task_type, ["O"]),

@@ -7,6 +7,14 @@ from transformers import (
     BertConfig,
     BertForSequenceClassification,
     BertForTokenClassification,
+    DebertaV2Config,
+    DebertaV2ForTokenClassification,
+    DistilBertConfig,
+    DistilBertForSequenceClassification,
+    ElectraConfig,
+    ElectraForTokenClassification,
+    EuroBertConfig,
+    EuroBertForSequenceClassification,
     ModernBertConfig,
     ModernBertForSequenceClassification,
     ModernBertForTokenClassification,
@@ -38,6 +46,10 @@ MODELS = [
     (XLMRobertaConfig, XLMRobertaForTokenClassification),
     (ModernBertConfig, ModernBertForSequenceClassification),
     (ModernBertConfig, ModernBertForTokenClassification),
+    (DistilBertConfig, DistilBertForSequenceClassification),
+    (ElectraConfig, ElectraForTokenClassification),
+    (DebertaV2Config, DebertaV2ForTokenClassification),
+    (EuroBertConfig, EuroBertForSequenceClassification),
 ]
 RATE, DECAY, SHRINKS = 1e-3, 0.5, 0.01
 
@@ -69,7 +81,7 @@ def test_the_rate_falls_from_the_head_over_the_layers_to_the_embeddings(model, t
     layers = [".layer.0.", ".layer.1.", ".layer.2."]
     for name, rate in rates.items():
         inside = [at for at, part in enumerate(layers) if part in name.replace("layers", "layer")]
-        steps = 3 - inside[0] if inside else 4 if "embeddings" in name else 0
+        steps = 3 - inside[0] if inside else 4 if "embed" in name else 0
         assert rate == RATE * DECAY**steps, name
     assert set(rates.values()) == {RATE * DECAY**steps for steps in range(5)}
 

@@ -65,6 +65,7 @@ def test_a_signal_behind_token_1500_is_near_chance_when_cut(job, tmp_path):
     outcome = outcome_with("truncate", job, tmp_path)
     assert outcome.metrics["f1"] < 0.55  # chance: 0.33
     assert set(outcome.report["truncated_share"].values()) == {1.0}
+    assert [(row["rows"], row["cut"]) for row in outcome.report["truncated_by_label"]] == [(80, 80)] * 3
 
 
 def test_a_signal_behind_token_1500_is_found_with_windows(job, tmp_path):

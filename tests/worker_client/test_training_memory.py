@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from transformers import BertConfig, BertForMaskedLM
+from transformers import AlbertConfig, AlbertForMaskedLM
 
-from tests.worker_client.training_factories import SIGNS, log_of, make_spec, make_workspace, text_rows
+from tests.worker_client.training_factories import SIGNS, calm_base, log_of, make_spec, make_workspace, text_rows
 from worker_client.errors import ChildExit, OutOfMemory
 from worker_client.formats import Record
 from worker_client.memory import Fit
@@ -60,6 +60,36 @@ def test_below_one_row_only_gradient_checkpointing_is_left(tmp_path):
     assert [outcome.memory.get("device_batch_size") for outcome in outcomes] == [2, 1, None]
     assert outcomes[-1].status == "completed"
     assert outcomes[-1].environment["gradient_checkpointing"] is True
+
+
+@pytest.fixture
+def albert(tmp_path):
+    """A base model of a family that cannot recompute."""
+    folder = tmp_path / "albert"
+    records = [Record(at, text=text, label=label) for at, (text, label) in enumerate(ROWS, start=2)]
+    tokenizer = _tiny_tokenizer(task_for("text_classification", list(SIGNS)), records)
+    small = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
+    config = AlbertConfig(vocab_size=len(tokenizer), embedding_size=8, max_position_embeddings=40, **small)
+    AlbertForMaskedLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return {"base_model": "some/albert", "base_model_dir": str(folder)}
+
+
+@pytest.mark.slow
+def test_gradient_checkpointing_that_a_base_model_cannot_do_is_left_out(tmp_path, albert):
+    like = {**LIKE, "batch_size": 2, "epochs": 1, "gradient_checkpointing": True}
+    outcomes, workspace = climb_down(tmp_path, make_spec(tmp_path, ROWS, hyperparameters=like, **albert), FakeMemory())
+    assert outcomes[-1].environment["gradient_checkpointing"] is False
+    assert "has none for albert models" in log_of(workspace)
+
+
+@pytest.mark.slow
+def test_a_base_model_without_gradient_checkpointing_that_never_fits_is_told_so(tmp_path, albert):
+    like = {**LIKE, "batch_size": 2, "epochs": 1}
+    spec = make_spec(tmp_path, ROWS, hyperparameters=like, **albert)
+    outcomes, _ = climb_down(tmp_path, spec, FakeMemory(rows=0))
+    assert outcomes[-1].reason == "out_of_memory"
+    assert "gradient_checkpointing" not in outcomes[-1].message
 
 
 @pytest.mark.slow
@@ -117,23 +147,13 @@ def test_without_dropout_the_loss_of_each_step_is_that_of_the_whole_batch(tmp_pa
     rows = text_rows(200)  # 160 to train: steps of 64, 64 and 32 rows
     for current, limit in (("whole", FakeMemory()), ("split", FakeMemory(rows=16))):
         folder = tmp_path / current
-        spec = make_spec(folder, rows, hyperparameters=LIKE, base_model="org/calm", base_model_dir=calm(folder, rows))
+        spec = make_spec(
+            folder, rows, hyperparameters=LIKE, base_model="org/calm", base_model_dir=calm_base(folder, rows)
+        )
         outcomes, _ = climb_down(folder, spec, limit)
         assert outcomes[-1].status == "completed", outcomes[-1].traceback
     assert len(losses["whole"]) == 9
     assert losses["split"] == pytest.approx(losses["whole"], abs=1e-4)
-
-
-def calm(folder, rows) -> str:
-    """A base model without dropout, whose masks would differ with the split of a batch."""
-    torch.manual_seed(1)
-    records = [Record(at, text=text, label=label) for at, (text, label) in enumerate(rows, start=2)]
-    tokenizer = _tiny_tokenizer(task_for("text_classification", list(SIGNS)), records)
-    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
-    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-    BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **small, **off)).save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    return str(folder / "base")
 
 
 def test_a_model_that_does_not_fit_by_itself_is_told_with_its_size(tmp_path):

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score
 
 from worker_client.training import metrics
 
@@ -67,7 +67,21 @@ def test_macro_f1_equals_scikit_learn_and_ignores_classes_without_rows():
 
 
 def test_the_confusion_matrix_has_gold_in_rows():
-    assert metrics.confusion([0, 0, 1], [0, 1, 1], ["a", "b"])["counts"] == [[1, 1], [0, 1]]
+    assert metrics.confusion([0, 0, 1], [0, 1, 1], ["a", "b"]).table(2) == {
+        "labels": ["a", "b"],
+        "counts": [[1, 1], [0, 1]],
+    }
+
+
+def test_beyond_so_many_labels_the_table_names_them_and_has_no_counts():
+    assert metrics.confusion([0], [1], ["a", "b"]).table(1) == {"labels": ["a", "b"], "counts": []}
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1))
+def test_the_confusion_matrix_is_that_of_scikit_learn(pairs):
+    gold, predicted = zip(*pairs, strict=True)
+    found = list(metrics.confusion(gold, predicted, "abcde").rows())
+    assert found == confusion_matrix(gold, predicted, labels=range(5)).tolist()
 
 
 def test_the_baseline_answers_the_majority_of_the_training_part():

@@ -8,7 +8,7 @@ import torch
 import transformers
 from torch.nn.functional import cross_entropy, scaled_dot_product_attention
 
-from worker_client.training import packing
+from worker_client.training import packing, trainer
 from worker_client.training.base_models import first_position
 from worker_client.training.batches import Packed, Padded, moved
 from worker_client.training.encoding import Feature
@@ -24,15 +24,21 @@ SHAPE = {
     "num_labels": 3,
     "pad_token_id": 1,
 }
-LOCAL = {"local_attention": 32, "bos_token_id": 2, "eos_token_id": 2, "cls_token_id": 2, "sep_token_id": 2}
+SPECIAL = {"bos_token_id": 2, "eos_token_id": 2, "cls_token_id": 2, "sep_token_id": 2}
+LOCAL = {"local_attention": 32, "attention_dropout": 0.1, **SPECIAL}
 FAMILIES = {
     "bert": ("Bert", {"max_position_embeddings": 200}),
     "xlm-r": ("XLMRoberta", {"max_position_embeddings": 202}),
     "modernbert": ("ModernBert", {"classifier_pooling": "cls", **LOCAL}),
     "modernbert-mean": ("ModernBert", {"classifier_pooling": "mean", **LOCAL}),
-    "distilbert": ("DistilBert", {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64}),
+    "roberta": ("Roberta", {"max_position_embeddings": 202}),
+    "camembert": ("Camembert", {"max_position_embeddings": 202}),
+    "electra": ("Electra", {"max_position_embeddings": 200, "embedding_size": 16}),
+    "distilbert": ("DistilBert", {"max_position_embeddings": 200, "hidden_dim": 64}),
+    "ernie": ("Ernie", {"max_position_embeddings": 200}),
 }
-SUPPORTED = [name for name in FAMILIES if name != "distilbert"]
+SUPPORTED = [name for name in FAMILIES if name != "ernie"]
+LATE = ("xlm-r", "roberta", "camembert")  # they count positions from 2
 TEXTS = [np.random.default_rng(length).integers(5, 99, length) for length in (3, 150, 40, 90, 7, 120)]
 FP32 = torch.float32
 
@@ -59,17 +65,49 @@ def logits_and_gradients(model, layout):
     return logits.detach(), {name: weight.grad.clone() for name, weight in model.named_parameters()}
 
 
+def without_dropout(family, head):
+    """In training mode, where gradient checkpointing works."""
+    model = make(family, head)
+    for module in model.modules():
+        for name in ("p", "dropout_prob", "attention_dropout"):
+            if isinstance(getattr(module, name, None), float):
+                setattr(module, name, 0.0)
+    return model.train()
+
+
+@pytest.mark.parametrize("recomputes", [False, True], ids=["", "checkpointing"])
 @pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
 @pytest.mark.parametrize("family", SUPPORTED)
-def test_logits_and_all_gradients_equal_those_of_padded_batches(family, head):
-    padded, padded_gradients = logits_and_gradients(make(family, head), Padded(1))
-    model = make(family, head)
+def test_logits_and_all_gradients_equal_those_of_padded_batches(family, head, recomputes):
+    padded, padded_gradients = logits_and_gradients(without_dropout(family, head), Padded(1))
+    model = without_dropout(family, head)
     packing.teach(model)
+    if recomputes:
+        getattr(model, f"{trainer._recomputation()}_enable")()
     packed, packed_gradients = logits_and_gradients(model, Packed(first_position(model)))
     assert packed.shape == padded.shape
     torch.testing.assert_close(packed, padded, atol=1e-5, rtol=1e-5)
     for name, gradient in padded_gradients.items():
         torch.testing.assert_close(packed_gradients[name], gradient, atol=1e-5, rtol=1e-5, msg=name)
+
+
+@pytest.mark.parametrize("family", SUPPORTED)
+def test_attention_over_packed_texts_drops_out_what_the_model_wants_in_training_and_nothing_in_scoring(
+    family, monkeypatch
+):
+    wanted = set()
+
+    def noted(*tensors, dropout_p, **options):
+        wanted.add(dropout_p)
+        return scaled_dot_product_attention(*tensors, dropout_p=dropout_p, **options)
+
+    monkeypatch.setattr(packing, "scaled_dot_product_attention", noted)
+    model = make(family)
+    packing.teach(model)
+    for training, share in ((True, 0.1), (False, 0.0)):
+        wanted.clear()
+        model.train(training)(**Packed(first_position(model)).inputs(TEXTS))
+        assert wanted == {share}
 
 
 @pytest.mark.parametrize("family", SUPPORTED)
@@ -84,7 +122,7 @@ def test_a_model_that_was_taught_still_takes_padded_batches(family):
 @pytest.mark.parametrize("family", SUPPORTED)
 def test_the_families_that_are_known_get_packed_batches(family, head):
     model = make(family, head)
-    assert packing.layout_for(model, TEXTS, pad_id=1, dtype=FP32) == Packed(2 if family == "xlm-r" else 0)
+    assert packing.layout_for(model, TEXTS, pad_id=1, dtype=FP32) == Packed(2 if family in LATE else 0)
 
 
 def refused(model, caplog, **changes):
@@ -97,7 +135,7 @@ def refused(model, caplog, **changes):
 
 
 def test_another_family_gets_padded_batches_and_the_log_says_so(caplog):
-    assert "distilbert models are not known" in refused(make("distilbert"), caplog)
+    assert "ernie models are not known" in refused(make("ernie"), caplog)
 
 
 def mixing(query, key, value, lengths, dropout, scaling, reach):
@@ -190,3 +228,11 @@ def test_short_texts_share_the_room_of_a_long_one():
     made = [{"windows": [TEXTS[0]] * count} for count in (1, 1, 1)]
     sizes = [len(batch) for batch in batches(task, [{"windows": [TEXTS[1]]}, *made * 20], rows=1)]
     assert sizes == [1, 50, 10]
+
+
+def test_on_a_processor_no_batch_is_larger_than_what_its_cache_holds():
+    task, model, said = task_for("text_classification", ["a", "b", "c"]), make("bert"), []
+    packing.teach(model)
+    of_150 = [{"windows": [TEXTS[1]], "label": 0, "length": 150}] * 60  # 27 of them in 4,096 sub-tokens
+    found = answers(model, task, of_150, Packed(0), rows=100, after_batch=lambda: said.append(1))
+    assert (len(found), len(said)) == (60, 3)

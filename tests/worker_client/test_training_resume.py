@@ -1,12 +1,17 @@
 """Stopped anywhere, damaged or cancelled: what the next attempt does, in this process and step by step."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from tests.worker_client.training_factories import (
+    QUICK,
     TAGS,
+    calm_base,
     figures_of,
     log_of,
     make_spec,
@@ -19,6 +24,7 @@ from worker_client.spool import Spool
 from worker_client.training import checkpoints
 from worker_client.training.__main__ import main
 from worker_client.training.batches import Padded
+from worker_client.training.ordering import RowOrder
 from worker_client.workspace import Workspace
 
 pytestmark = pytest.mark.slow
@@ -98,6 +104,17 @@ def test_resumed_in_mid_epoch_or_at_its_end_the_weights_are_the_same(tmp_path, s
     assert [point["step"] for point in figures_of(workspace) if point["split"] == "validation"] == [9, 18, 27]
 
 
+def test_a_resumed_attempt_tells_the_epoch_of_its_checkpoint_at_once(tmp_path, stop_at, monkeypatch):
+    spec = make_spec(tmp_path, ROWS, hyperparameters={**LIKE, "epochs": 2})
+    stop_at(13)
+    attempt(tmp_path, spec, 1)
+    told = []
+    monkeypatch.setattr(Spool, "put_progress", lambda spool, **progress: told.append(progress))
+    attempt(tmp_path, spec, 2)
+    first = next(progress for progress in told if progress["total_steps"])
+    assert (first["step"], first["epoch"]) == (13, pytest.approx(13 / 9, abs=1e-4))
+
+
 def test_a_run_with_a_rate_for_each_layer_and_smoothed_labels_resumes_alike(tmp_path, stop_at):
     like = {**LIKE, "epochs": 2, "layer_lr_decay": 0.8, "label_smoothing": 0.1}
     reference, _ = whole_run(tmp_path / "whole", **like)
@@ -121,6 +138,32 @@ def test_entities_with_accumulation_resume_alike(tmp_path, stop_at):
     code, workspace = attempt(tmp_path, spec, 2)
     assert code == ChildExit.COMPLETED
     assert workspace.read_outcome().model_sha256 == reference.read_outcome().model_sha256
+
+
+def test_resumed_with_a_batch_split_for_want_of_memory_the_weights_are_the_same_but_for_rounding(tmp_path, stop_at):
+    calm = {"base_model": "org/calm", "base_model_dir": calm_base(tmp_path, ROWS), "hyperparameters": LIKE}
+    weights = []
+    for name, step in (("whole", None), ("split", 13)):
+        spec = make_spec(tmp_path / name, ROWS, **calm)
+        if step:
+            stop_at(step)
+            attempt(tmp_path / name, spec, 1)
+            spec = replace(spec, device_batch_size=2)
+        code, workspace = attempt(tmp_path / name, spec, 2)
+        assert code == ChildExit.COMPLETED
+        weights.append(load_file(Path(spec.model_dir) / "model.safetensors"))
+    assert events_of(workspace) == [("resumed", {"step": 13})]
+    assert workspace.read_outcome().environment["gradient_accumulation"] == 4
+    for name, weight in weights[0].items():
+        torch.testing.assert_close(weights[1][name], weight, atol=1e-4, rtol=0, msg=name)
+
+
+def test_the_order_of_rows_is_that_of_the_epoch_in_which_a_run_goes_on():
+    from worker_client.training.trainer import OrderOfEpoch
+
+    order = RowOrder([5] * 9, batch_size=2, seed=1, grouped=False)
+    OrderOfEpoch(order).on_epoch_begin(None, SimpleNamespace(epoch=1.5), None)
+    assert order.epoch == 1
 
 
 def test_the_train_loss_of_a_resumed_epoch_is_that_of_the_whole_epoch(tmp_path, stop_at):
@@ -150,7 +193,6 @@ def test_a_damaged_checkpoint_is_skipped_and_the_one_before_gives_the_same_weigh
 
 def test_a_resumed_epoch_keeps_its_order_of_rows_where_batches_are_padded_now(tmp_path, stop_at, monkeypatch):
     from worker_client.training import attempt as engine
-    from worker_client.training.ordering import RowOrder
 
     drawn, rows_of = set(), RowOrder.rows_of
 
@@ -172,11 +214,16 @@ def test_a_resumed_epoch_keeps_its_order_of_rows_where_batches_are_padded_now(tm
     assert {order for order in drawn if order[0] == 1} == packed
 
 
-def test_a_checkpoint_of_another_seed_is_not_gone_on_from(tmp_path, stop_at):
+@pytest.mark.parametrize(
+    "change",
+    [{"seed": 43}, {"hyperparameters": {**QUICK, **LIKE, "learning_rate": 1e-3}}],
+    ids=lambda made: next(iter(made)),
+)
+def test_a_checkpoint_of_other_settings_is_not_gone_on_from(tmp_path, stop_at, change):
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
     stop_at(13)
-    attempt(tmp_path, make_spec(tmp_path, ROWS, hyperparameters=LIKE), 1)
-    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE, seed=43)
-    _, workspace = attempt(tmp_path, spec, 2)
+    attempt(tmp_path, spec, 1)
+    _, workspace = attempt(tmp_path, replace(spec, **change), 2)
     assert "Going on" not in log_of(workspace)
     assert "dropped" in log_of(workspace)
 
@@ -186,6 +233,17 @@ def test_a_cancelled_run_ends_at_once_without_a_checkpoint(tmp_path, stop_at):
     stop_at(4, "cancelled")
     code, workspace = attempt(tmp_path, spec, 1)
     assert (code, workspace.read_outcome().reason) == (ChildExit.STOPPED, "cancelled")
+    assert checkpoints_of(spec) == []
+
+
+def test_a_run_that_is_cancelled_while_it_is_evaluated_ends_without_its_figures(tmp_path, monkeypatch):
+    from worker_client.training.callbacks import Telemetry
+
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE)
+    workspace = make_workspace(tmp_path, spec)
+    monkeypatch.setattr(Telemetry, "on_prediction_step", lambda *_, **__: workspace.request_stop("cancelled"))
+    assert main([str(workspace.root)]) == ChildExit.STOPPED
+    assert (workspace.read_outcome().reason, figures_of(workspace)) == ("cancelled", [])
     assert checkpoints_of(spec) == []
 
 
@@ -202,7 +260,7 @@ def test_a_child_whose_parent_is_gone_saves_and_stops(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Telemetry, "on_step_end", on_step_end)
     code, workspace = attempt(tmp_path, spec, 1)
-    assert (code, workspace.read_outcome().reason) == (ChildExit.STOPPED, "shutdown")
+    assert (code, workspace.read_outcome().reason) == (ChildExit.STOPPED, "crashed")
     assert checkpoints_of(spec) == [4]
 
 
@@ -213,12 +271,50 @@ def test_an_early_stopped_training_is_not_gone_on_with_after_a_crash_in_the_expo
     spec = make_spec(tmp_path, ROWS, hyperparameters=hopeless)
     with monkeypatch.context() as broken:
         broken.setattr(engine, "export_model", lambda **_: 1 / 0)
-        code, workspace = attempt(tmp_path, spec, 1)
+        code, _ = attempt(tmp_path, spec, 1)
     assert code == ChildExit.INTERNAL_ERROR
-    assert checkpoints_of(spec) == [9, 18, 27]  # the best of epoch 1, then two without a better one
-    code, workspace = attempt(tmp_path, spec, 2)
-    assert (code, checkpoints_of(spec)) == (ChildExit.COMPLETED, [9, 18, 27])
-    assert workspace.read_outcome().best_epoch == 1.0
+    assert checkpoints_of(spec)[-1] == 27  # epoch 1, then two without a better figure
+    code, _ = attempt(tmp_path, spec, 2)
+    assert (code, checkpoints_of(spec)[-1]) == (ChildExit.COMPLETED, 27)
+
+
+def test_epochs_without_a_better_figure_are_counted_on_after_a_resume(tmp_path, stop_at):
+    hopeless = {"epochs": 6, "learning_rate": 1e-9, "early_stopping_patience": 2}
+    spec = make_spec(tmp_path, ROWS, hyperparameters=hopeless)
+    stop_at(22)  # epoch 2 was the first without a better one
+    attempt(tmp_path, spec, 1)
+    code, _ = attempt(tmp_path, spec, 2)
+    assert (code, checkpoints_of(spec)[-1]) == (ChildExit.COMPLETED, 27)
+
+
+def test_a_training_that_was_over_before_the_export_crashed_gives_the_model_that_it_would_have_given(
+    tmp_path, monkeypatch
+):
+    from worker_client.training import attempt as engine
+
+    worse = {"learning_rate": 0.02, "early_stopping_patience": 0}  # the last epoch is not the best
+    reference, _ = whole_run(tmp_path / "whole", **worse)
+    spec = make_spec(tmp_path, ROWS, hyperparameters={**LIKE, **worse})
+    with monkeypatch.context() as broken:
+        broken.setattr(engine, "export_model", lambda **_: 1 / 0)
+        attempt(tmp_path, spec, 1)
+    _, workspace = attempt(tmp_path, spec, 2)
+    outcome = workspace.read_outcome()
+    assert (outcome.best_epoch, outcome.model_sha256) == (reference.best_epoch, reference.model_sha256)
+    assert outcome.best_epoch < 3
+
+
+def test_each_epoch_has_an_order_of_rows_of_its_own(tmp_path, monkeypatch):
+    drawn = []
+    iterate = RowOrder.__iter__
+
+    def noted(self):
+        drawn.append(tuple(iterate(self)))
+        return iter(drawn[-1])
+
+    monkeypatch.setattr(RowOrder, "__iter__", noted)
+    whole_run(tmp_path)
+    assert len(drawn) == len(set(drawn)) == 3
 
 
 def test_checkpoints_by_the_clock_do_not_change_the_weights(tmp_path):
@@ -226,6 +322,7 @@ def test_checkpoints_by_the_clock_do_not_change_the_weights(tmp_path):
     often, workspace = whole_run(tmp_path / "often", save_every_minutes=1e-6)
     assert log_of(workspace).count("Checkpoint saved") == 27
     assert often.model_sha256 == reference.model_sha256
+    assert checkpoints_of(workspace.read_spec()) == sorted({int(often.best_epoch) * 9, 26, 27})
 
 
 @pytest.fixture

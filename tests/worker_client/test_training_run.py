@@ -1,16 +1,24 @@
 """The real child from spec.json to the model directory, for both tasks; stopped and resumed."""
 
+import csv
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import openpyxl
 import pytest
+import torch
 from safetensors import safe_open
 from seqeval.metrics.v1 import precision_recall_fscore_support
 from seqeval.scheme import IOB2
 from sklearn.metrics import f1_score
-from transformers import AutoTokenizer, pipeline
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    pipeline,
+)
 
 from tests.worker_client.training_factories import (
     TAGS,
@@ -93,6 +101,32 @@ def test_the_pipeline_loads_the_directory_as_it_is(text_run):
     assert classify.tokenizer.model_max_length == 32
 
 
+def test_the_exported_model_gives_whoever_loads_it_the_probabilities_that_were_scored(text_run):
+    tokenizer = AutoTokenizer.from_pretrained(text_run.folder)
+    model = AutoModelForSequenceClassification.from_pretrained(text_run.folder)
+    told = text_run.predictions()
+    texts = [text_run.rows[row["row"] - 2][0] for row in told]
+    with torch.inference_mode():
+        logits = model(**tokenizer(texts, padding=True, truncation=True, return_tensors="pt")).logits
+    chances, best = logits.softmax(dim=-1).max(dim=-1)
+    assert [row["predicted"] for row in told] == [model.config.id2label[at] for at in best.tolist()]
+    assert [row["probability"] for row in told] == pytest.approx(chances.tolist(), abs=1e-5)
+
+
+def test_the_exported_model_gives_whoever_loads_it_the_tags_that_were_scored(token_run):
+    tokenizer = AutoTokenizer.from_pretrained(token_run.folder)
+    model = AutoModelForTokenClassification.from_pretrained(token_run.folder)
+    for row in token_run.predictions():
+        words = token_run.rows[row["row"] - 2][0].split()
+        batch = tokenizer(words, is_split_into_words=True, truncation=True, return_tensors="pt")
+        with torch.inference_mode():
+            best = model(**batch).logits[0].argmax(dim=-1).tolist()
+        of_word = batch.word_ids()
+        firsts = [of_word.index(word) for word in sorted({word for word in of_word if word is not None})]
+        tags = [model.config.id2label[best[at]] for at in firsts]
+        assert row["predicted"].split() == tags + ["O"] * (len(words) - len(tags))
+
+
 def test_nothing_of_how_it_was_trained_is_asked_of_who_loads_the_model(text_run):
     assert "packed" not in (text_run.folder / "config.json").read_text()
 
@@ -126,7 +160,7 @@ def test_each_epoch_has_figures_of_training_and_validation_and_the_test_part_one
 
 def test_the_best_epoch_is_that_of_the_best_validation_f1(text_run):
     validation = [point for point in figures_of(text_run.workspace) if point["split"] == "validation"]
-    best = max(validation, key=lambda point: point["values"]["f1"])
+    best = max(validation, key=lambda point: (point["values"]["f1"], -point["values"]["loss"]))
     assert text_run.outcome.best_epoch == best["epoch"]
 
 
@@ -164,6 +198,17 @@ def test_a_token_run_completes_and_its_saved_tags_give_the_reported_f1(token_run
     assert (metrics["precision"], metrics["recall"], metrics["f1"]) == pytest.approx((precision, recall, f1), abs=1e-9)
     assert metrics["f1"] > 0.5
     assert metrics["baseline_f1"] == 0.0
+
+
+def test_the_card_of_entities_counts_them_and_its_advice_for_long_texts_finds_the_last(token_run):
+    card = (token_run.folder / "README.md").read_text()
+    people = next(row for row in token_run.outcome.report["per_class"] if row["label"] == "PESSOA")
+    assert f"{people['f1']:.4f} | {people['support']} |" in card
+    assert "| label | precision | recall | f1 | entities |" in card
+    stride = int(re.search(r"add stride=(\d+) for long texts", card)[1])
+    find = pipeline("token-classification", model=str(token_run.folder), aggregation_strategy="first", stride=stride)
+    text = "o processo foi ao juiz com vista " * 10 + "o juiz João Souza em Fortaleza hoje"
+    assert max(entity["end"] for entity in find(text)) > len(text) - 20
 
 
 def test_words_beyond_max_length_are_reported(token_run):
@@ -226,5 +271,10 @@ def test_with_many_labels_the_folder_has_the_confusion_matrix_and_the_server_onl
     outcome = workspace.read_outcome()
     assert len(json.dumps(outcome.report)) < 1_000_000, "the server keeps 4 MB"
     assert outcome.report["confusion_matrix"] == {"labels": labels, "counts": []}
-    with (Path(spec.model_dir) / "confusion_matrix.csv").open(encoding="utf-8-sig") as file:
-        assert sum(1 for _ in file) == 1_201
+    folder = Path(spec.model_dir)
+    with (folder / "confusion_matrix.csv").open(encoding="utf-8-sig", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert (header[1:], [row[0] for row in rows]) == (labels, labels)
+    sizes = outcome.report["split_sizes"]
+    assert sum(int(count) for row in rows for count in row[1:]) == sizes["test"]
+    assert (folder / "metrics.json").stat().st_size < 1_000_000

@@ -38,14 +38,14 @@ def test_a_killed_worker_is_one_though_the_parent_of_this_process_lives(stopping
     stopping.watch(worker[0].pid, worker[1])
     worker[0].kill()
     psutil.wait_procs([psutil.Process(worker[0].pid)], timeout=5)
-    assert stopping.reason() == "shutdown"
+    assert stopping.reason() == "crashed"
     with pytest.raises(Stopped):
         stopping.check()
 
 
 def test_another_process_with_the_id_of_the_worker_is_not_taken_for_it(stopping, worker):
     stopping.watch(worker[0].pid, worker[1] - 60)
-    assert stopping.reason() == "shutdown"
+    assert stopping.reason() == "crashed"
 
 
 def test_a_clock_that_is_set_meanwhile_makes_no_other_worker_of_it(stopping, worker, monkeypatch):

@@ -30,6 +30,7 @@ pytestmark = pytest.mark.slow
 ROWS = text_rows(90)  # 72 train: 9 whole steps an epoch
 LIKE = {"epochs": 2, "batch_size": 8}
 FULL_DISK = (sys.executable, str(Path(__file__).with_name("full_disk_rank.py")))
+OLDER_GPU = (sys.executable, str(Path(__file__).with_name("older_gpu_rank.py")))
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +93,11 @@ def test_two_processes_give_the_losses_of_one_where_the_last_batch_is_not_full(b
         assert ours["values"] == pytest.approx(theirs["values"], abs=1e-5)
 
 
+def test_where_one_process_cannot_pack_both_take_padded_batches_in_the_same_order(base, tmp_path):
+    workspace = finish(*start(tmp_path, base, processes=2, program=OLDER_GPU))
+    assert workspace.read_outcome().environment["batches"] == "padded"
+
+
 def test_two_processes_stop_together_and_go_on_from_their_checkpoint(pair, base, tmp_path):
     process, first = start(tmp_path, base, processes=2)
     wait_for_training(first)
@@ -137,7 +143,7 @@ def test_both_end_with_a_checkpoint_when_the_worker_is_killed_behind_their_paren
     worker.send_signal(signal.SIGKILL)
     process.wait(timeout=60)
     worker.wait()
-    assert (workspace.read_outcome().status, workspace.read_outcome().reason) == ("stopped", "shutdown")
+    assert (workspace.read_outcome().status, workspace.read_outcome().reason) == ("stopped", "crashed")
     assert list((tmp_path / "jobs" / "1" / "checkpoints").glob("checkpoint-*/intact.json"))
     assert not [rank for rank in ranks if rank.is_running()]
 

@@ -63,7 +63,15 @@ def test_the_second_attempt_has_the_same_sub_tokens_without_a_tokenizer(job):
 
 
 @pytest.mark.parametrize(
-    "change", [{"dataset_sha256": "0" * 64}, {"columns": {"text": "other"}}, {"sheet": "other"}, {"repair_bio": True}]
+    "change",
+    [
+        {"dataset_sha256": "0" * 64},
+        {"columns": {"text": "other"}},
+        {"sheet": "other"},
+        {"repair_bio": True},
+        {"task_type": "other"},
+    ],
+    ids=lambda change: next(iter(change)),
 )
 def test_another_sheet_or_reading_of_it_is_tokenized_anew(job, change):
     job.tokens()

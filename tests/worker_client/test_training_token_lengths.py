@@ -1,12 +1,16 @@
-"""The distribution of token lengths that a run reports."""
+"""The distribution of token lengths that a run reports, and whose rows are cut."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.worker_client.training_factories import make_spec, text_rows
+from worker_client.formats import Record
 from worker_client.training.framing import Frame
-from worker_client.training.token_lengths import token_lengths
+from worker_client.training.tasks import task_for
+from worker_client.training.token_lengths import cut_by_label, token_lengths
 
 FRAME = Frame(prefix=(2,), suffix=(3,), max_length=32, long_text="truncate", overlap=0)
 
@@ -34,3 +38,17 @@ def test_shares_are_of_all_rows(tmp_path):
 def test_one_row_is_every_point_of_the_distribution(tmp_path):
     measured = told(tmp_path, [7])
     assert {measured[name] for name in ("min", "p50", "p90", "p99", "max", "mean")} == {9}
+
+
+@pytest.mark.parametrize(
+    ("long_text", "cut"), [("truncate", [1, 1, 0]), ("head_tail", [1, 1, 0]), ("windows", [0] * 3)]
+)
+def test_rows_that_are_cut_are_counted_for_each_label_once(long_text, cut):
+    task = task_for("token_classification", ["O", "B-X", "B-Y"])
+    long, short = Record(2, tags=("O", *["B-X"] * 39)), Record(3, tags=("B-X", "B-Y"))
+    records = [replace(record, tokens=record.tags) for record in (long, short)]
+    tokens = [np.arange(2 * len(record.tags)).reshape(2, -1).T % len(record.tags) for record in records]
+    encoded = task.encode(records, tokens, replace(FRAME, long_text=long_text))
+    counted = cut_by_label(task, [(records, encoded)])
+    assert [row["label"] for row in counted] == ["O", "B-X", "B-Y"]
+    assert [(row["rows"], row["cut"]) for row in counted] == list(zip([1, 2, 1], cut, strict=True))

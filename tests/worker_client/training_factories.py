@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from worker_client.formats import Record
 from worker_client.protocol import TrainingSpec
 from worker_client.spool import Spool
 from worker_client.training.sheets import SheetWriter
@@ -115,6 +116,24 @@ def make_spec(
         device="cpu",
     )
     return replace(spec, **changes)
+
+
+def calm_base(folder: Path, rows: Sequence[tuple[str, str]]) -> str:
+    """The folder of a base model without dropout, whose masks would differ with the split of a batch."""
+    import torch
+    from transformers import BertConfig, BertForMaskedLM
+
+    from worker_client.training.base_models import _tiny_tokenizer
+    from worker_client.training.tasks import task_for
+
+    torch.manual_seed(1)
+    records = [Record(at, text=text, label=label) for at, (text, label) in enumerate(rows, start=2)]
+    tokenizer = _tiny_tokenizer(task_for("text_classification", list(SIGNS)), records)
+    small = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
+    off = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
+    BertForMaskedLM(BertConfig(vocab_size=len(tokenizer), **small, **off)).save_pretrained(folder / "base")
+    tokenizer.save_pretrained(folder / "base")
+    return str(folder / "base")
 
 
 def make_workspace(folder: Path, spec: TrainingSpec, attempt: int = 1) -> Workspace:

@@ -73,14 +73,15 @@ def missing_columns(header: Mapping[int, str], missing: Iterable[str]) -> SheetR
 
 
 def _guess_task(header: Mapping[int, str], request: SheetRequest) -> str:
-    """The task whose two columns are there; named ones count first, then text classification."""
+    """The task whose two columns are there: of those that a column was named for, or else text classification first."""
     named = {role for role, name in request.columns.items() if name}
-    by_names = sorted(TASK_TYPES, key=lambda task: -len(named.intersection(ROLES[task])))
-    for task in by_names:
+    meant = [task for task in TASK_TYPES if named.intersection(ROLES[task])]
+    meant.sort(key=lambda task: -len(named.intersection(ROLES[task])))
+    for task in meant or TASK_TYPES:
         if all(_candidates(header, role, request.columns.get(role) or "") for role in ROLES[task]):
             return task
-    if named.intersection(ROLES[by_names[0]]):
-        return by_names[0]
+    if meant:
+        return meant[0]
     folded = {fold(name) for name in header.values()}
     # Half of a pair tells what the person meant.
     return TOKEN_CLASSIFICATION if folded & {"tokens", "tags"} else TEXT_CLASSIFICATION

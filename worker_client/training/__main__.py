@@ -46,7 +46,7 @@ def _attempt(workspace: Workspace, stopping: Stopping, spool: Spool) -> int:
 
         outcome, code = run_attempt(spec, stopping, spool), ChildExit.COMPLETED
     except Stopped as stopped:
-        logger.info("Stopped as asked (%s)", stopped)
+        logger.info("Stopped (%s)", stopped)
         outcome, code = Outcome("stopped", reason=str(stopped)), ChildExit.STOPPED
     except Exception as problem:
         outcome, code = _failure(problem)
@@ -87,9 +87,15 @@ def _prepare_process(spec: TrainingSpec) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif "RANK" not in os.environ:
         # One process, one GPU: with several in sight the Trainer would silently spread every batch over them.
-        seen = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         wanted = int(spec.device.removeprefix("cuda:")) if spec.device.startswith("cuda:") else 0
-        os.environ["CUDA_VISIBLE_DEVICES"] = seen[wanted] if seen[0] and wanted < len(seen) else str(wanted)
+        os.environ["CUDA_VISIBLE_DEVICES"] = _gpu(wanted, os.environ.get("CUDA_VISIBLE_DEVICES"))
+
+
+def _gpu(wanted: int, visible: str | None) -> str:
+    """The name of a GPU, counted among those that this machine's owner lets be seen; empty when it is none of them."""
+    if visible is None:
+        return str(wanted)
+    return dict(enumerate(visible.split(","))).get(wanted, "")
 
 
 def _exit(code: int) -> None:

@@ -34,7 +34,7 @@ from worker_client.training.stopping import Stopping
 from worker_client.training.task import Decoded, Task
 from worker_client.training.tasks import task_for
 from worker_client.training.token_cache import tokens_of
-from worker_client.training.token_lengths import token_lengths
+from worker_client.training.token_lengths import cut_by_label, token_lengths
 from worker_client.training.workload import Workload
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ UNREADABLE = (
     "Base model {base_model} reads nothing in the rows of the training part: their characters are none that it knows. "
     "Look at these rows in the sheet; a wrong character set shows as \N{REPLACEMENT CHARACTER}."
 )
-MATRIX_LABELS = 500  # the server keeps a few megabytes of a report, and shows no larger table anyhow
+MATRIX_LABELS = 500  # a larger table is in the model's folder alone: the server keeps a few megabytes of a report
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,13 @@ class Prepared:
     encoded: dict[str, Encoded]
     recipe: environment.Recipe
     token_lengths: dict[str, Any]
+    cut_by_label: list[dict[str, Any]]
 
     @property
     def recomputes(self) -> bool:
-        """Gradient checkpointing: the person's wish, or for want of memory."""
-        return self.hyper.gradient_checkpointing or self.spec.gradient_checkpointing
+        """Gradient checkpointing: the person's wish, or for want of memory; where the library can (not with ALBERT)."""
+        wanted = self.hyper.gradient_checkpointing or self.spec.gradient_checkpointing
+        return bool(wanted and self.base.model.supports_gradient_checkpointing)
 
 
 def run_attempt(spec: TrainingSpec, stopping: Stopping, spool: Spool) -> Outcome:
@@ -104,9 +106,12 @@ def _prepare(spec: TrainingSpec, stopping: Stopping, progress: Progress) -> Prep
     if not any(encoded["train"].lengths):
         raise TrainingFailed(FailureReason.INVALID_DATA, UNREADABLE.format(base_model=spec.base_model))
     measured = token_lengths(spec, [length for name in PARTS for length in encoded[name].lengths], frame)
-    narration.encoded(encoded, frame, measured)
+    by_label = cut_by_label(task, ((getattr(parts, name), encoded[name]) for name in PARTS))
+    narration.encoded(encoded, frame, measured, by_label)
     encoded.update({name: encoded[name].by_length() for name in ("validation", "test")})
-    return Prepared(spec, hyper, task, parts, base, frame, encoded, recipe, measured)
+    if hyper.gradient_checkpointing and not base.model.supports_gradient_checkpointing:
+        logger.warning("No gradient checkpointing: the library has none for %s models", base.model.config.model_type)
+    return Prepared(spec, hyper, task, parts, base, frame, encoded, recipe, measured, by_label)
 
 
 def _encoded(spec: TrainingSpec, task: Task, parts: Parts, tokenizer: Any, frame: Frame) -> dict[str, Encoded]:
@@ -187,22 +192,23 @@ def _engine(
 
 def _work(prepared: Prepared, layout: Layout) -> tuple[RowOrder, Workload]:
     """The rows of every step, and what they take."""
-    lengths, validation = (
-        [feature["length"] for feature in prepared.encoded[part].features] for part in ("train", "validation")
-    )
+    lengths, validation, test = ([feature["length"] for feature in prepared.encoded[part].features] for part in PARTS)
     hyper, spec = prepared.hyper, prepared.spec
     # Packed batches have no padding to save.
     grouped = isinstance(layout, Padded) and prepared.task.rows_weigh_alike
     filled = together.count() > 1
     order = RowOrder(lengths, batch_size=hyper.batch_size, seed=spec.seed, grouped=grouped, filled=filled)
-    return order, Workload(order, epochs=hyper.epochs, validation=sum(validation))
+    return order, Workload(order, epochs=hyper.epochs, validation=sum(validation), test=sum(test))
 
 
 def _layout(prepared: Prepared, device: torch.device) -> Layout:
-    """Packed batches where they are proven on this very model and device."""
+    """Packed batches where they are proven on this very model and device, and for each process on its own."""
     texts = [text for feature in prepared.encoded["train"].features for text in prepared.task.texts(feature)]
     model = prepared.base.model.to(device)
-    return layout_for(model, texts, pad_id=prepared.base.tokenizer.pad_token_id, dtype=prepared.recipe.dtype)
+    padded = Padded(prepared.base.tokenizer.pad_token_id)
+    layout = layout_for(model, texts, pad_id=padded.pad_id, dtype=prepared.recipe.dtype)
+    # The order of rows goes by it: with two layouts some rows would be trained twice and others never.
+    return padded if padded.name in together.said_by_all(layout.name) else layout
 
 
 def _train(engine: trainer.EncoderTrainer, prepared: Prepared, spool: Spool) -> None:
@@ -262,17 +268,9 @@ def _finish(
         best_epoch=best_epoch,
         model_path=spec.model_dir,
         model_sha256=digest,
-        report=_sendable(facts["report"]),
+        report=facts["report"],
         environment=facts["environment"],
     )
-
-
-def _sendable(report: dict[str, Any]) -> dict[str, Any]:
-    """The report without a confusion matrix that is too large for the server; the model's folder has it."""
-    matrix = report["confusion_matrix"]
-    if len(matrix["labels"]) <= MATRIX_LABELS:
-        return report
-    return {**report, "confusion_matrix": {**matrix, "counts": []}}
 
 
 def _test_metrics(prepared: Prepared, decoded: Decoded) -> dict[str, float]:
@@ -291,11 +289,14 @@ def _facts(
     engine: trainer.EncoderTrainer, prepared: Prepared, decoded: Decoded, metrics: dict[str, float], best_epoch: float
 ) -> dict[str, Any]:
     """What the card, the reports and the server are told of the model."""
+    told = prepared.task.report(prepared.parts.test, decoded)
     report = {
-        **prepared.task.report(prepared.parts.test, decoded),
+        "per_class": told["per_class"],
+        "confusion_matrix": told["confusion"].table(MATRIX_LABELS),
         "split_sizes": prepared.parts.sizes(),
         "split_digest": prepared.parts.digest,
         "truncated_share": {name: round(prepared.encoded[name].cut_share, 6) for name in PARTS},
+        "truncated_by_label": prepared.cut_by_label,
         "lost_words": {name: prepared.encoded[name].lost_words for name in PARTS},
         "token_lengths": prepared.token_lengths,
     }
@@ -312,6 +313,7 @@ def _facts(
     return {
         "metrics": metrics,
         "report": report,
+        "confusion": told["confusion"],
         "environment": described,
         "epochs": epoch_points(engine.state.log_history),
         "best_epoch": best_epoch,

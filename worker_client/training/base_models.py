@@ -42,15 +42,22 @@ def load_base_model(spec: TrainingSpec, task: Task, train: Sequence[Record]) -> 
 
     Raises TrainingFailed(base_model_unavailable) when the folder is missing or cannot be loaded.
     """
-    tokenizer = _tiny_tokenizer(task, train) if spec.base_model == BUILTIN_TINY_BERT else _load_tokenizer(spec)
+    tokenizer = _tiny_tokenizer(task, train) if spec.base_model == BUILTIN_TINY_BERT else _load_tokenizer(spec, task)
     model = _tiny_model(task, len(tokenizer)) if spec.base_model == BUILTIN_TINY_BERT else _load_model(spec, task)
     _check_unknown(tokenizer, task, train)
-    return BaseModel(model, tokenizer, min(position_limit(model), _tokenizer_limit(tokenizer)))
+    return BaseModel(model, tokenizer, _limit(model, tokenizer))
 
 
 def label_maps(task: Task) -> dict[str, Any]:
-    """`id2label` and `label2id` in the order of the dataset; labels without rows stay."""
-    return {"id2label": dict(enumerate(task.labels)), "label2id": dict(task.ids)}
+    """`id2label` and `label2id` in the order of the dataset; labels without rows stay.
+
+    problem_type: a base model that was fine-tuned before may bring another, by which pipelines choose how to score.
+    """
+    return {
+        "id2label": dict(enumerate(task.labels)),
+        "label2id": dict(task.ids),
+        "problem_type": "single_label_classification",
+    }
 
 
 def _tiny_tokenizer(task: Task, train: Sequence[Record]) -> Any:
@@ -89,16 +96,47 @@ def _tiny_model(task: Task, vocabulary_size: int) -> Any:
     return getattr(transformers, task.auto_class).from_config(config)
 
 
-def _load_tokenizer(spec: TrainingSpec) -> Any:
+def _load_tokenizer(spec: TrainingSpec, task: Task) -> Any:
+    tokenizer = _tokenizer_from_folder(spec)
+    if not tokenizer.is_fast:
+        raise _unavailable(spec, "it has no fast tokenizer")
+    if tokenizer.pad_token_id is None:
+        raise _unavailable(spec, "its tokenizer has no token for padding")
+    if task.role == "tokens" and _glues_words(tokenizer):
+        tokenizer = _with_spaces(_tokenizer_from_folder(spec, add_prefix_space=True))
+    return tokenizer
+
+
+def _tokenizer_from_folder(spec: TrainingSpec, **options: Any) -> Any:
     from transformers import AutoTokenizer
 
     folder = _folder(spec)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except Exception as problem:
         raise _unavailable(spec, f"its tokenizer cannot be loaded ({type(problem).__name__})") from problem
-    if not tokenizer.is_fast:
-        raise _unavailable(spec, "it has no fast tokenizer")
+
+
+def _glues_words(tokenizer: Any) -> bool:
+    """Whether words given one by one become other pieces than in a text: byte-level vocabularies hold the space.
+
+    Those of RoBERTa, ModernBERT and DeBERTa do. The model learned from texts, and the exported one will read texts.
+    """
+    backend = tokenizer.backend_tokenizer
+    words, text = ["a", "a"], "a a"
+    one_by_one = backend.encode(words, is_pretokenized=True, add_special_tokens=False).ids
+    return bool(one_by_one != backend.encode(text, add_special_tokens=False).ids)
+
+
+def _with_spaces(tokenizer: Any) -> Any:
+    """The same with a space before every word; not every class hands `add_prefix_space` on to what it loads."""
+    from tokenizers import pre_tokenizers
+
+    first = tokenizer.backend_tokenizer.pre_tokenizer
+    parts: Any = first if isinstance(first, pre_tokenizers.Sequence) else [first]
+    for part in parts:
+        if isinstance(part, pre_tokenizers.ByteLevel):
+            part.add_prefix_space = True
     return tokenizer
 
 
@@ -107,18 +145,32 @@ def _load_model(spec: TrainingSpec, task: Task) -> Any:
     import transformers
 
     try:
-        return getattr(transformers, task.auto_class).from_pretrained(
+        model, told = getattr(transformers, task.auto_class).from_pretrained(
             _folder(spec),
             local_files_only=True,
             trust_remote_code=False,
             dtype=torch.float32,  # master weights; `precision` decides what the arithmetic uses
             ignore_mismatched_sizes=True,  # a base model that was fine-tuned before brings a head of another size
+            output_loading_info=True,
             **label_maps(task),
         )
     except (torch.OutOfMemoryError, MemoryError):
         raise
     except Exception as problem:
         raise _unavailable(spec, f"its weights cannot be loaded ({type(problem).__name__})") from problem
+    if random := _left_random(model, told):
+        raise _unavailable(spec, f"its files lack {len(random)} of the encoder's weights, {random[0]} for one")
+    return model
+
+
+def _left_random(model: Any, told: dict[str, Any]) -> list[str]:
+    """Weights of the encoder that were not in the files, or of another shape. New heads, and poolers, are meant to be.
+
+    told: the library's `loading_info`.
+    """
+    names = {*told["missing_keys"], *(name for name, *_ in told["mismatched_keys"])}
+    encoder = f"{model.base_model_prefix}."
+    return sorted(name for name in names if name.startswith(encoder) and ".pooler." not in name)
 
 
 def _folder(spec: TrainingSpec) -> Path:
@@ -163,5 +215,8 @@ def first_position(model: Any) -> int:
     return 0
 
 
-def _tokenizer_limit(tokenizer: Any) -> int:
+def _limit(model: Any, tokenizer: Any) -> int:
+    """Longest input: the model's own limit. A tokenizer's may be only what an earlier fine-tuning chose."""
+    if getattr(model.config, "max_position_embeddings", None):
+        return position_limit(model)
     return int(min(tokenizer.model_max_length, UNLIMITED))

@@ -9,10 +9,11 @@ from typing import Any
 
 from transformers import TrainerCallback
 
-from worker_client.errors import FailureReason, Stopped, TrainingFailed
+from worker_client.errors import Stopped
 from worker_client.spool import Spool
 from worker_client.training import together
 from worker_client.training.checkpoints import is_sealed
+from worker_client.training.faults import not_a_number
 from worker_client.training.progress import Progress
 from worker_client.training.stopping import Stopping
 from worker_client.training.workload import Workload
@@ -35,21 +36,36 @@ class Telemetry(TrainerCallback):
         self._done_before = 0.0  # by earlier attempts
         self._line_step = 0
         self._rate = 0.0
+        self._ends: float | None = None  # when the run will be over, as far as is known
+        self._epoch_ended: float | None = None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Figures of epochs before a resume are said again: the spool is new with each attempt."""
         self._began = self._line_at = time.monotonic()
-        self._done_before, self._line_step = self.workload.done(state.global_step), state.global_step
+        self._line_step = state.global_step
+        self._done_before = self.workload.done(state.global_step, evaluated=True)
         self._append_points(state)
-        resumed = {"checkpoint_step": state.global_step} if state.global_step else {}
-        self.progress.update(now=True, phase="training", step=state.global_step, total_steps=state.max_steps, **resumed)
+        facts = {"step": state.global_step, "total_steps": state.max_steps}
+        if state.global_step:  # the Trainer counts its epochs anew
+            epoch = args.num_train_epochs * state.global_step / state.max_steps
+            facts |= {"epoch": round(epoch, 4), "checkpoint_step": state.global_step}
+        self.progress.update(now=True, phase="training", **facts)
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """What was between two epochs, evaluation and checkpoint, is no time in which rows were trained."""
+        if self._epoch_ended is not None:
+            self._line_at += time.monotonic() - self._epoch_ended
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """The rate of rows pauses here."""
+        self._epoch_ended = time.monotonic()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """A loss is fetched from the device only when a line is due."""
         now = time.monotonic()
-        self.progress.update(
-            phase="training", epoch=round(state.epoch, 4), step=state.global_step, eta_seconds=self._eta(state, now)
-        )
+        self._foresee(state, now)
+        at = {"epoch": round(state.epoch, 4), "step": state.global_step}
+        self.progress.update(phase="training", **at, eta_seconds=self._remaining(now))
         if now >= self._line_at + LOSS_LINE_EVERY_S:
             rows = (state.global_step - self._line_step) * self.workload.rows_per_step
             self._rate = rows / (now - self._line_at)
@@ -62,11 +78,7 @@ class Telemetry(TrainerCallback):
         if "loss" not in logs:
             return
         if not math.isfinite(logs["loss"]):
-            raise TrainingFailed(
-                FailureReason.NAN_LOSS,
-                f"The training loss is no longer a number at step {state.global_step}. "
-                "Lower the learning rate, raise warmup_ratio, or use precision fp32.",
-            )
+            raise not_a_number("training", state.global_step)
         logger.info(
             "Epoch %.2f, step %d of %d: loss %.4f, learning rate %.2e%s",
             state.epoch,
@@ -79,7 +91,7 @@ class Telemetry(TrainerCallback):
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         """Evaluation is under way."""
-        self.progress.update(phase="evaluating")
+        self.progress.update(phase="evaluating", eta_seconds=self._remaining(time.monotonic()))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: dict[str, float], **kwargs: Any) -> None:
         """The epoch's figures, in one line and in the spool."""
@@ -98,11 +110,14 @@ class Telemetry(TrainerCallback):
         for point in epoch_points(state.log_history):
             self.spool.append_metrics(**point)
 
-    def _eta(self, state: Any, now: float) -> float | None:
+    def _foresee(self, state: Any, now: float) -> None:
+        """The end of the run, at the pace of this attempt."""
         done = self.workload.done(state.global_step)
-        if done <= self._done_before:
-            return None
-        return round((now - self._began) / (done - self._done_before) * (1 - done), 1)
+        if done > self._done_before:
+            self._ends = now + (now - self._began) / (done - self._done_before) * (1 - done)
+
+    def _remaining(self, now: float) -> float | None:
+        return None if self._ends is None else round(max(self._ends - now, 0.0), 1)
 
 
 class StopOnRequest(TrainerCallback):

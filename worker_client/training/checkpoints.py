@@ -113,10 +113,10 @@ def drop_others(found: Survey, kept: Checkpoint | None, fingerprint: str) -> lis
 
 
 def prune(root: Path, best_step: int | None) -> None:
-    """Keep the newest two and the best."""
+    """Keep the newest two and the best. What cannot be deleted now, as on Windows what a scanner reads, goes later."""
     for folder in list(_by_step(root))[KEPT_NEWEST:]:
         if _step(folder) != best_step:
-            shutil.rmtree(folder)
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _by_step(root: Path) -> Iterator[Path]:

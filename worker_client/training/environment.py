@@ -9,6 +9,7 @@ import torch
 
 from worker_client.errors import FailureReason, TrainingFailed
 from worker_client.protocol import TrainingSpec
+from worker_client.training import together
 
 AMPERE = 8  # first compute capability with bf16 units
 
@@ -44,9 +45,12 @@ def choose_recipe(device: str, precision: str) -> Recipe:
 
 
 def limit_memory(recipe: Recipe, share: float | None) -> None:
-    """Leave the rest of the GPU's memory to others: beyond the share an allocation fails."""
+    """Leave the rest of the GPU's memory to others: beyond the share an allocation fails.
+
+    Of several processes each limits itself on its own GPU, which is not yet the current one here.
+    """
     if share and recipe.device == "cuda":
-        torch.cuda.set_per_process_memory_fraction(share)
+        torch.cuda.set_per_process_memory_fraction(share, together.rank())
 
 
 def memory_peak(recipe: Recipe) -> int | None:
@@ -95,7 +99,8 @@ def _auto_precision(device: str) -> str:
 
 
 def _is_ampere() -> bool:
-    return bool(torch.cuda.get_device_capability()[0] >= AMPERE)
+    """Of all GPUs in sight, since processes that share a run must compute alike: fp16 scales its gradients."""
+    return all(torch.cuda.get_device_capability(at)[0] >= AMPERE for at in range(torch.cuda.device_count()))
 
 
 def _bf16_pays() -> bool:

@@ -5,10 +5,12 @@ import hashlib
 import json
 import logging
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
 from worker_client.protocol import TrainingSpec
+from worker_client.training.metrics import Confusion
 from worker_client.training.model_card import render
 from worker_client.training.sheets import SheetWriter
 from worker_client.training.task import Table, Task
@@ -17,6 +19,7 @@ from worker_client.workspace import flush_to_disk, partial_model
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
+SCANNER_WAITS_S = (0.1, 0.5, 2.0, 5.0, 10.0)
 
 
 def export_model(
@@ -68,15 +71,15 @@ def _write_reports(folder: Path, spec: TrainingSpec, facts: dict[str, Any]) -> N
     }
     _write_json(folder / "run.json", run)
     _write_json(folder / "metrics.json", {"test": facts["metrics"], "epochs": facts["epochs"], "report": report})
-    _write_confusion(folder / "confusion_matrix.csv", report["confusion_matrix"])
+    _write_confusion(folder / "confusion_matrix.csv", facts["confusion"])
 
 
-def _write_confusion(path: Path, matrix: dict[str, Any]) -> None:
+def _write_confusion(path: Path, confusion: Confusion) -> None:
     """Rows are gold, columns predicted. With a byte order mark, so that Excel reads the accents."""
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(["gold \\ predicted", *matrix["labels"]])
-        writer.writerows([label, *row] for label, row in zip(matrix["labels"], matrix["counts"], strict=True))
+        writer.writerow(["gold \\ predicted", *confusion.labels])
+        writer.writerows([label, *row] for label, row in zip(confusion.labels, confusion.rows(), strict=True))
 
 
 def _write_predictions(path: Path, table: Table) -> None:
@@ -99,8 +102,19 @@ def _appear(staging: Path, target: Path) -> None:
     if target.exists():
         old = target.with_name(f".{target.name}.old")
         shutil.rmtree(old, ignore_errors=True)
-        target.rename(old)
-        staging.rename(target)
-        shutil.rmtree(old)
+        _rename(target, old)
+        _rename(staging, target)
+        shutil.rmtree(old, ignore_errors=True)
     else:
-        staging.rename(target)
+        _rename(staging, target)
+
+
+def _rename(folder: Path, target: Path) -> None:
+    """On Windows a folder cannot move while a virus scanner reads a file in it, which it does with new ones."""
+    for wait_s in SCANNER_WAITS_S:
+        try:
+            folder.rename(target)
+            return
+        except PermissionError:
+            time.sleep(wait_s)
+    folder.rename(target)

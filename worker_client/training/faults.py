@@ -4,7 +4,9 @@ from worker_client.errors import FailureReason, TrainingFailed
 from worker_client.reserve import is_full_disk
 
 CPU_MEMORY = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory")
-GPU_MEMORY = ("CUDA out of memory", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED")
+# The first is what allocator, runtime, driver and NCCL say. cuBLAS that is "not initialized" is left out: it may be
+# want of memory, and other things as often.
+GPU_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 FULL_DISK = (
     "No space left on device",
     "PytorchStreamWriter failed writing file",
@@ -25,12 +27,21 @@ def explain(problem: BaseException) -> TrainingFailed:
     if _is_full_disk(problem):
         return TrainingFailed(
             FailureReason.DISK_FULL,
-            "The worker's disk is full. Free space there (old models, ended jobs) and queue the run again.",
+            "The worker's disk is full. Free some space there (old models, ended jobs).",
         )
     return TrainingFailed(
         FailureReason.INTERNAL_ERROR,
         f"The training ended with an unexpected error ({type(problem).__name__}). "
         "The traceback is kept with the run: send it to whoever maintains the worker.",
+    )
+
+
+def not_a_number(what: str, step: int) -> TrainingFailed:
+    """what: whose loss it is, in the words of a sentence."""
+    return TrainingFailed(
+        FailureReason.NAN_LOSS,
+        f"The {what} loss is no longer a number at step {step}. "
+        "Lower the learning rate, raise warmup_ratio, or use precision fp32.",
     )
 
 

@@ -35,10 +35,12 @@ class Predictor:
         self.batch_size = batch_size
         self._tokenizer, self._model = _load(folder, self.task)
         self._model.to(device).eval()
-        self._dtype = _dtype(folder, device)
+        trained_in, overlap = _trained_with(folder)
+        # As the run was scored, where this machine does that well.
+        self._dtype = torch.float32 if trained_in == "fp32" else choose_recipe(device, "auto").dtype
         limit = min(self._tokenizer.model_max_length, position_limit(self._model))
         self._layout: Layout | None = None  # chosen with the first texts
-        self._frame = frame_for(self._tokenizer, max_length=limit, long_text="windows", window_stride=WINDOW_OVERLAP)
+        self._frame = frame_for(self._tokenizer, max_length=limit, long_text="windows", window_stride=overlap)
 
     def predict(self, records: Sequence[Record]) -> Decoded:
         """What the model says about each record, in their order. Blank records get an answer too: ignore it."""
@@ -78,12 +80,16 @@ def _damage_told(path: Path) -> Iterator[None]:
         raise ModelUnusable(f"{path} is damaged: copy the model's folder again") from problem
 
 
-def _dtype(folder: Path, device: str) -> torch.dtype:
-    """As the run was trained and scored, where this machine does that well."""
-    run = folder / "run.json"
-    with _damage_told(run):
-        trained = json.loads(run.read_text(encoding="utf-8"))["environment"]["precision"] if run.is_file() else "fp32"
-    return torch.float32 if trained == "fp32" else choose_recipe(device, "auto").dtype
+def _trained_with(folder: Path) -> tuple[str, int]:
+    """The precision of the run, and what neighbouring windows share: as in its own windows, where it had some."""
+    path = folder / "run.json"
+    if not path.is_file():
+        return "fp32", WINDOW_OVERLAP
+    with _damage_told(path):
+        run = json.loads(path.read_text(encoding="utf-8"))
+        hyper = run["hyperparameters"]
+        overlap = hyper["window_stride"] if hyper["long_text"] == "windows" else WINDOW_OVERLAP
+        return run["environment"]["precision"], int(overlap)
 
 
 def _load(folder: Path, task: Task) -> tuple[Any, Any]:

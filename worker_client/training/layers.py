@@ -43,7 +43,7 @@ def depths_below_head(model: Any) -> dict[str, int]:
 def _depth(name: str, stack: str, count: int) -> int:
     if name.startswith(f"{stack}."):
         return count - int(name.removeprefix(f"{stack}.").split(".")[0])
-    return count + 1 if "embeddings" in name else 0
+    return count + 1 if "embed" in name else 0
 
 
 def _stack(model: Any) -> tuple[str, int]:

@@ -41,6 +41,7 @@ class Memory:
         self._device = device
         self._max_length = max_length
         self._recomputes = recomputes
+        self._could_recompute = getattr(model, "supports_gradient_checkpointing", False) and not recomputes
         self._note = note
         self._workspace = workspace
         self._eval_batch_size: int | None = None
@@ -97,7 +98,7 @@ class Memory:
         smaller = "take a smaller base model"
         if during == "loading":
             return f"{smaller.capitalize()}, or end other programs that use the memory."
-        if during == "training" and not self._recomputes:
+        if during == "training" and self._could_recompute:
             return f"{shorter}, switch gradient_checkpointing on, or {smaller}."
         return f"{shorter}, or {smaller}."
 

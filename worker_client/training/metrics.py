@@ -1,11 +1,12 @@
 """Figures from gold and predicted labels: pure functions, no model and no file."""
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support
 
 Span = tuple[int, str, int, int]  # row, type, first word, word after the last
 
@@ -35,10 +36,32 @@ def per_class(gold: Sequence[int], predicted: Sequence[int], labels: Sequence[st
     ]
 
 
-def confusion(gold: Sequence[int], predicted: Sequence[int], labels: Sequence[str]) -> dict[str, Any]:
-    """`counts[i][j]`: rows (or words) of label i that were taken for label j."""
-    counts = confusion_matrix(gold, predicted, labels=range(len(labels)))
-    return {"labels": list(labels), "counts": counts.tolist()}
+@dataclass(frozen=True)
+class Confusion:
+    """Which labels were taken for which. Of many labels most pairs never occur, so that only the others are kept."""
+
+    labels: list[str]
+    pairs: Counter[tuple[int, int]]  # gold and predicted
+
+    def rows(self) -> Iterator[list[int]]:
+        """A row for each gold label with a column for each predicted one: rows (or words) of the part."""
+        by_gold: dict[int, list[tuple[int, int]]] = defaultdict(list)
+        for (gold, predicted), count in self.pairs.items():
+            by_gold[gold].append((predicted, count))
+        for gold in range(len(self.labels)):
+            row = [0] * len(self.labels)
+            for predicted, count in by_gold[gold]:
+                row[predicted] = count
+            yield row
+
+    def table(self, most: int) -> dict[str, Any]:
+        """`{labels, counts}`, the counts left out where there are more than `most` labels."""
+        return {"labels": self.labels, "counts": list(self.rows()) if len(self.labels) <= most else []}
+
+
+def confusion(gold: Iterable[int], predicted: Iterable[int], labels: Sequence[str]) -> Confusion:
+    """Of labels as indexes into `labels`."""
+    return Confusion(list(labels), Counter(zip(gold, predicted, strict=True)))
 
 
 def majority_figures(train_gold: Iterable[int], gold: Sequence[int]) -> dict[str, float]:

@@ -27,7 +27,7 @@ It was scored once, with the weights of epoch {best_epoch}.
 
 {f1_words}
 
-| label | precision | recall | f1 | rows |
+| label | precision | recall | f1 | {counted} |
 |---|---|---|---|---|
 {per_class}
 
@@ -40,8 +40,8 @@ It was scored once, with the weights of epoch {best_epoch}.
 
 ## Limits
 
-- Figures hold for texts like those of the sheet. Labels with few rows have uncertain figures: see the last column.
-- Inputs are read up to {max_length} sub-tokens ({long_text}); {cut_share:.1%} of the training texts were longer.
+- Figures hold for texts like those of the sheet. Labels with few {counted} have uncertain figures: see the last column.
+- Inputs are read up to {max_length} sub-tokens ({long_text}); {cut_share:.1%} of the training texts were cut.
 - The model may repeat what is unbalanced or wrong in its data. A person should check decisions that matter.
 - It was trained on texts that may hold personal data: share it under the rules that hold for them.
 
@@ -61,11 +61,12 @@ F1_WORDS = {
     "text-classification": "F1, precision and recall are means over the classes (macro).",
     "token-classification": "F1, precision and recall count whole entities (strict IOB2), accuracy counts words.",
 }
+COUNTED = {"text-classification": "rows", "token-classification": "entities"}  # what the figures of a label are of
 SNIPPETS = {
     "text-classification": 'classify = pipeline("text-classification", model="DIR")\n'
     'classify("Texto do processo", truncation=True)  # without truncation a long text is an error',
     "token-classification": 'find = pipeline("token-classification", model="DIR", aggregation_strategy="first")\n'
-    'find("Texto do processo")  # reads the first sub-tokens only; add stride=64 for long texts',
+    'find("Texto do processo")  # reads the first sub-tokens only; add stride={stride} for long texts',
 }
 
 
@@ -77,7 +78,9 @@ def render(spec: TrainingSpec, task: Task, facts: dict[str, Any]) -> str:
         title=spec.run_name.replace("\n", " ") or f"Run {spec.run_id}",
         task_words=TASK_WORDS[task.pipeline_tag],
         f1_words=F1_WORDS[task.pipeline_tag],
-        snippet=SNIPPETS[task.pipeline_tag],
+        counted=COUNTED[task.pipeline_tag],
+        # The overlap of two windows must be less than what one holds.
+        snippet=SNIPPETS[task.pipeline_tag].format(stride=facts["max_length"] // 2),
         base_model=spec.base_model,
         revision=f" at revision `{spec.base_model_revision}`" if spec.base_model_revision else "",
         licence_words=_licence_words(spec),

@@ -30,12 +30,22 @@ def parts(task: Task, split: Parts) -> None:
         logger.info("  %s: %d, %d, %d", label, *numbers)
 
 
-def encoded(by_part: dict[str, Encoded], frame: Frame, measured: dict[str, Any]) -> None:
-    """How long the rows are, how much is not read, and how much of that are words."""
+def encoded(
+    by_part: dict[str, Encoded], frame: Frame, measured: dict[str, Any], by_label: list[dict[str, Any]]
+) -> None:
+    """How long the rows are, how much is not read, whose labels that are, and how much of it are words."""
     points = tuple(measured[name] for name in ("p50", "p90", "p99", "max"))
     logger.info("Sub-tokens of a row: half up to %d, 9 of 10 up to %d, 99 of 100 up to %d, longest %d", *points)
     shares = ", ".join(f"{name} {part.cut_share:.1%}" for name, part in by_part.items())
     logger.info("Cut beyond %d sub-tokens (long_text %s): %s of the rows", frame.max_length, frame.long_text, shares)
+    for row in [row for row in by_label if row["cut"]][:LABELS_NAMED]:
+        logger.info(
+            "  %s: %d of %d rows are cut (%.1f%%)",
+            row["label"],
+            row["cut"],
+            row["rows"],
+            100 * row["cut"] / row["rows"],
+        )
     lost = sum(part.lost_words for part in by_part.values())
     if lost:
         logger.warning("%d words are not read at all: they are predicted O and count as errors", lost)

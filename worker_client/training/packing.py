@@ -23,7 +23,7 @@ from worker_client.training.batches import Layout, Packed, Padded, moved
 
 logger = logging.getLogger(__name__)
 
-FAMILIES = ("bert", "xlm-roberta", "modernbert")
+FAMILIES = ("bert", "camembert", "distilbert", "electra", "modernbert", "roberta", "xlm-roberta")
 SAMPLE_TEXTS = 3
 SAMPLE_LENGTH = 96  # beyond what the local attention of ModernBERT sees to one side, 64
 ROUNDING = 1e-5  # of the length of a vector, in fp32

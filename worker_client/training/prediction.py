@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
     if options.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     try:
-        rows, seconds = predict_sheet(options)
+        rows, blank, seconds = predict_sheet(options)
     except (PredictionRefused, SheetRefused, OSError) as problem:
         hint = " (--column, --sheet)" if isinstance(problem, SheetRefused) and problem.code in NAMEABLE else ""
         print(f"error: {problem}{hint}", file=sys.stderr)
@@ -52,7 +52,8 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written", file=sys.stderr)
         return 1
-    print(f"{rows} rows predicted in {seconds:.1f} s: {options.output}", flush=True)
+    left = f", {blank} left blank" if blank else ""
+    print(f"{rows - blank} rows predicted{left} in {seconds:.1f} s: {options.output}", flush=True)
     return 0
 
 
@@ -63,8 +64,11 @@ def _smaller(options: argparse.Namespace) -> str:
     return "end other programs" if options.device == "cpu" else "try --device cpu"
 
 
-def predict_sheet(options: argparse.Namespace) -> tuple[int, float]:
-    """Predict every row of a sheet. Returns rows and seconds. Raises PredictionRefused, SheetRefused, OSError."""
+def predict_sheet(options: argparse.Namespace) -> tuple[int, int, float]:
+    """Predict every row of a sheet. Returns rows, those of them that are blank or hold an error of Excel, and seconds.
+
+    Raises PredictionRefused, SheetRefused, OSError.
+    """
     _check_paths(options)
     predictor = _predictor(options)
     book = SheetWriter()
@@ -74,27 +78,28 @@ def predict_sheet(options: argparse.Namespace) -> tuple[int, float]:
     )
     began = time.monotonic()
     try:
-        done = _predict_chunks(predictor, records, write)
+        done, blank = _predict_chunks(predictor, records, write)
     except BaseException:
         book.discard()
         raise
     _save(book, options.output)
-    return done, time.monotonic() - began
+    return done, blank, time.monotonic() - began
 
 
-def _predict_chunks(predictor: "Predictor", records: Iterable[Record], write: Writer) -> int:
-    """Chunk by chunk; says how far it is every few seconds. Returns the number of rows."""
+def _predict_chunks(predictor: "Predictor", records: Iterable[Record], write: Writer) -> tuple[int, int]:
+    """Chunk by chunk; says how far it is every few seconds. Returns the number of rows, and of those without input."""
     began = said = time.monotonic()
     source = iter(records)
-    done = 0
+    done = blank = 0
     while chunk := list(islice(source, CHUNK_ROWS)):
         write(chunk, predictor.predict(chunk))
         done += len(chunk)
+        blank += sum(not getattr(record, predictor.task.role) for record in chunk)
         now = time.monotonic()
         if now - said >= PROGRESS_EVERY_S:
             said = now
             print(f"{done} rows, {done / (now - began):.0f} per second", flush=True)
-    return done
+    return done, blank
 
 
 def _text_writer(book: SheetWriter, labels: list[str]) -> Writer:

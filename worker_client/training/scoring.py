@@ -10,6 +10,8 @@ from worker_client.training.batches import Layout, moved
 from worker_client.training.encoding import Feature
 from worker_client.training.task import Task
 
+CACHED_TOKENS = 4096  # of a batch on a processor: 8 texts of 512 at once took 5 to 7 % less time than 32 (MiniLM)
+
 
 def answers(
     model: Any,
@@ -27,16 +29,21 @@ def answers(
     was_training = model.training
     model.eval()
     found: list[np.ndarray] = []
-    for batch in batches(task, features, rows):
+    most = CACHED_TOKENS if model.device.type == "cpu" else None
+    for batch in batches(task, features, rows, most):
         found += _answer(model, task, batch, layout)
         after_batch()
     model.train(was_training)
     return found
 
 
-def batches(task: Task, features: Sequence[Feature], rows: int) -> Iterator[list[Feature]]:
-    """Neighbours, as many as `rows` of the longest inputs of all would take in memory; at least one."""
+def batches(task: Task, features: Sequence[Feature], rows: int, most: int | None = None) -> Iterator[list[Feature]]:
+    """Neighbours, as many as `rows` of the longest inputs of all would take in memory, at least one.
+
+    most: sub-tokens of a batch, whatever the memory holds.
+    """
     room = rows * max((len(text) for feature in features for text in task.texts(feature)), default=0)
+    room = min(room, most or room)
     batch: list[Feature] = []
     inputs = longest = 0
     for feature in features:

@@ -8,7 +8,8 @@ from openpyxl import Workbook
 from openpyxl.cell import WriteOnlyCell
 from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
 
-MAX_CELL_CHARS = 32_767  # Excel's own
+MAX_CELL_CHARS = 32_767  # this and the next are Excel's own
+MAX_ROWS = 1_048_576
 
 
 class SheetWriter:
@@ -19,11 +20,21 @@ class SheetWriter:
         self.shortened = 0  # cells whose text was longer than Excel holds
 
     def start_sheet(self, title: str, header: Sequence[str]) -> Callable[[Iterable[Any]], None]:
-        """A sheet with its header; the function that comes back adds a row of strings, numbers or None."""
-        sheet = self._book.create_sheet(title)
+        """A sheet with its header; the function that comes back adds a row of strings, numbers or None.
+
+        What does not fit goes on in another sheet, `<title> 2`, with the same header.
+        """
+        sheets = [self._book.create_sheet(title)]
+        used = 0
 
         def append(row: Iterable[Any]) -> None:
-            sheet.append([self._cell(sheet, value) for value in row])
+            nonlocal used
+            if used == MAX_ROWS:
+                sheets.append(self._book.create_sheet(f"{title} {len(sheets) + 1}"))
+                used = 0
+                append(header)
+            sheets[-1].append([self._cell(sheets[-1], value) for value in row])
+            used += 1
 
         append(header)
         return append

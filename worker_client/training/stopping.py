@@ -15,6 +15,7 @@ from worker_client.errors import Stopped
 from worker_client.workspace import Workspace
 
 SHUTDOWN = "shutdown"
+CRASHED = "crashed"
 LOOK_EVERY_S = 1.0
 
 
@@ -40,8 +41,11 @@ class Stopping:
         An orphan stops too: the next attempt will want its checkpoints and its GPU. A service manager may signal
         every process of the worker: a first SIGTERM is obeyed as the parent's own wish to end.
         """
-        gone = self._terminated or os.getppid() != self._parent or self._is_left_alone()
-        return self.workspace.stop_reason() or (SHUTDOWN if gone else None)
+        if asked := self.workspace.stop_reason():
+            return asked
+        if self._terminated:
+            return SHUTDOWN
+        return CRASHED if os.getppid() != self._parent or self._is_left_alone() else None
 
     def _is_left_alone(self) -> bool:
         """To look takes longer than a short step: once a second is enough, and what was seen once is seen always."""

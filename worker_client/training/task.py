@@ -83,7 +83,7 @@ class Task(ABC):
     def collate(self, features: Sequence[Feature], layout: Layout) -> dict[str, Any]:
         """One batch."""
 
-    def pool(self, logits: torch.Tensor, window_counts: torch.Tensor | None = None) -> torch.Tensor:
+    def pool(self, logits: torch.Tensor, window_counts: list[int] | None = None) -> torch.Tensor:
         """Logits of the units that carry a label, made of the logits of the model's inputs."""
         return logits
 
@@ -109,7 +109,7 @@ class Task(ABC):
 
     @abstractmethod
     def report(self, records: Sequence[Record], decoded: Decoded) -> dict[str, Any]:
-        """`per_class` and `confusion_matrix`."""
+        """`per_class`, and `confusion` (metrics.Confusion)."""
 
     @abstractmethod
     def prediction_table(self, records: Sequence[Record], decoded: Decoded) -> Table:

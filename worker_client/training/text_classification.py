@@ -107,7 +107,7 @@ class TextClassification(Task):
         gold = self._gold(records)
         return {
             "per_class": metrics.per_class(gold, decoded.labels, self.labels),
-            "confusion_matrix": metrics.confusion(gold, decoded.labels, self.labels),
+            "confusion": metrics.confusion(gold, decoded.labels, self.labels),
         }
 
     def prediction_table(self, records: Sequence[Record], decoded: Decoded) -> Table:

@@ -49,7 +49,7 @@ def collected(share: list[Any] | None) -> list[Any] | None:
     """The inverse of `shared_out`, for a result of each item; None when one process has none. All must call it."""
     if count() == 1:
         return share
-    by_rank = _of_all(share)
+    by_rank = said_by_all(share)
     if None in by_rank:
         return None
     whole: list[Any] = [None] * sum(map(len, by_rank))
@@ -70,15 +70,15 @@ def alike() -> Iterator[None]:
         yield
     except Exception as problem:
         failed = problem
-    reasons = [reason for reason in _of_all(failed and explain(failed).reason) if reason]
+    reasons = [reason for reason in said_by_all(failed and explain(failed).reason) if reason]
     if failed:
         raise failed
     if reasons:
         raise TrainingFailed(reasons[0], f"Another of the {count()} processes of this run failed ({reasons[0]}).")
 
 
-def _of_all(word: Any) -> list[Any]:
-    """What each process says, in their order."""
+def said_by_all(word: Any) -> list[Any]:
+    """What each process says, in their order. All must call it."""
     if count() == 1:
         return [word]
     from torch import distributed

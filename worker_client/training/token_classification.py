@@ -123,7 +123,7 @@ class TokenClassification(Task):
         predicted = [tag for tags in decoded.labels for tag in tags]
         return {
             "per_class": metrics.per_entity_type([record.tags for record in records], self._strings(decoded)),
-            "confusion_matrix": metrics.confusion(gold, predicted, self.labels),
+            "confusion": metrics.confusion(gold, predicted, self.labels),
         }
 
     def prediction_table(self, records: Sequence[Record], decoded: Decoded) -> Table:

@@ -1,12 +1,16 @@
-"""How long the rows are for the tokenizer of the base model, before anything is cut."""
+"""How long the rows are for the tokenizer of the base model, before anything is cut, and whose rows are cut."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 
+from worker_client.formats import Record
 from worker_client.protocol import TrainingSpec
+from worker_client.training.encoding import Encoded
 from worker_client.training.framing import Frame
+from worker_client.training.task import Task
 
 LENGTH_STEPS = (128, 256, 512)
 RANKS = {"p50": 0.5, "p90": 0.9, "p99": 0.99}
@@ -34,3 +38,18 @@ def token_lengths(spec: TrainingSpec, lengths: Sequence[int], frame: Frame) -> d
 def _beyond(sizes: np.ndarray, max_length: int) -> dict[str, Any]:
     rows = int((sizes > max_length).sum())
     return {"max_length": max_length, "rows": rows, "share": round(rows / len(sizes), 4)}
+
+
+def cut_by_label(task: Task, parts: Iterable[tuple[Sequence[Record], Encoded]]) -> list[dict[str, Any]]:
+    """[{label, rows, cut}] in the order of the dataset: rows with the label, and how many of them are not read whole.
+
+    parts: records, and what `task.encode` made of them. A row of words counts once for each of its tags.
+    """
+    rows: Counter[str] = Counter()
+    cut: Counter[str] = Counter()
+    for records, encoded in parts:
+        for record, unread in zip(records, encoded.cut, strict=True):
+            labels = set(task.labels_of(record))
+            rows.update(labels)
+            cut.update(labels if unread else ())
+    return [{"label": label, "rows": rows[label], "cut": cut[label]} for label in task.labels]

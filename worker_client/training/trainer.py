@@ -1,6 +1,7 @@
 """Our names to the library's, and the few places where its Trainer must do otherwise."""
 
 import logging
+import math
 import shutil
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,7 +19,7 @@ from worker_client.training.batches import Layout
 from worker_client.training.callbacks import FollowTheFirst, ends_epoch
 from worker_client.training.encoding import Encoded, Feature, balanced_weights
 from worker_client.training.environment import Recipe
-from worker_client.training.faults import explain, is_memory
+from worker_client.training.faults import explain, is_memory, not_a_number
 from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.layers import parameter_groups
 from worker_client.training.memory import Memory
@@ -71,11 +72,18 @@ class EncoderTrainer(Trainer):
         self.layer_lr_decay = layer_lr_decay
 
     def score(self, records: Sequence[Record], encoded: Encoded) -> Decoded:
-        """What the model as it is says about `records`. Raises OutOfMemory when not even one row fits."""
+        """What the model as it is says about `records`.
+
+        Raises OutOfMemory when not even one row fits, TrainingFailed(nan_loss) when it says nothing: weights may be
+        lost in the last step of an epoch, behind the last training loss, and the figures would look like bad ones.
+        """
         while (compacted := self._outputs(encoded)) is None:
             # Here and not where it was caught: the exception would hold on to what does not fit.
             self.memory.halve_evaluation(self.args)
-        return self.task.decode(records, encoded, compacted)
+        decoded = self.task.decode(records, encoded, compacted)
+        if not math.isfinite(decoded.loss):
+            raise not_a_number("evaluation", self.state.global_step)
+        return decoded
 
     def _outputs(self, encoded: Encoded) -> list[np.ndarray] | None:
         """The compacted outputs, or None when the evaluation batch is too large for the memory."""
@@ -154,6 +162,20 @@ class EncoderTrainer(Trainer):
     def _get_train_sampler(self, train_dataset: Any = None) -> RowOrder:
         return self.order
 
+    def _determine_best_metric(self, metrics: dict[str, float], trial: Any) -> bool:
+        """The library's; of equal figures, which small validation parts often give, the one of the lowest loss."""
+        if super()._determine_best_metric(metrics, trial):
+            return True
+        ties = metrics[f"eval_{self.args.metric_for_best_model}"] == self.state.best_metric
+        if not ties or metrics["eval_loss"] >= self._validation_loss(self.state.best_global_step):
+            return False
+        self.state.best_global_step = self.state.global_step
+        return True
+
+    def _validation_loss(self, step: int) -> float:
+        told = (entry for entry in self.state.log_history if entry["step"] == step)
+        return next(entry["eval_loss"] for entry in told if "eval_loss" in entry)
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         folder = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
         try:
@@ -199,7 +221,7 @@ def _blank(task: Task, features: Sequence[Feature]) -> Feature:
 
 
 class OrderOfEpoch(TrainerCallback):
-    """Tells the order which epoch begins, also when a resumed run begins in the middle of one."""
+    """Tells the order which epoch begins; the library does not where a run of several processes is resumed."""
 
     def __init__(self, order: RowOrder) -> None:
         self.order = order
