@@ -37,6 +37,18 @@ def test_a_part_that_is_measured_again_leaves_the_others_alone(tmp_path):
     assert (tmp_path / "train.md").read_text().count("**missed**") == 1
 
 
+def test_an_equal_f1_is_no_proof_where_the_reference_only_guesses_the_majority_class(tmp_path):
+    study = {"data": "rows", "rows": {"train": 8}, "max_length": 128, "epochs": 3, "threads": 1, "majority": 0.226}
+    for name, reference in (("long", [0.225, 0.227]), ("short", [0.5, 0.6])):
+        scores = {"reference": reference, "ours": reference}
+        Results(tmp_path).put("f1", "cpu", "minilm", name, {**study, "f1": scores})
+    goals = [line.split("|") for line in (tmp_path / "train.md").read_text().splitlines() if line.startswith("| F1")]
+    assert [(goal[1].split(":")[0].strip(), goal[3].strip()) for goal in goals] == [
+        ("F1 long", "unclear"),
+        ("F1 short", "met"),
+    ]
+
+
 def test_without_the_larger_sheets_long_texts_are_joined_from_the_bundled_ones():
     rows = load("long", None)
     assert min(len(record.text.split()) for record in rows.records) >= 100

@@ -193,7 +193,7 @@ def _f1_section(where: str, sets: dict[str, Part]) -> Iterator[str]:
         "Mean and standard deviation over the seeds; distinct texts; all hyperparameters equal. Texts: macro F1; "
         "entities: F1 of whole entities over all words, those that were cut away included."
     )
-    header = ["set", "rows", "reference", "ours", "difference", "by seed: reference; ours"]
+    header = ["set", "rows", "majority class", "reference", "ours", "difference", "by seed: reference; ours"]
     yield from _table(header, (_f1_row(name, part) for name, part in sets.items()))
     yield from _provenances(sets)
 
@@ -202,7 +202,8 @@ def _f1_row(name: str, part: Part) -> list[str]:
     reference, ours = part["f1"]["reference"], part["f1"]["ours"]
     seeds = "; ".join(" ".join(f"{score:.3f}" for score in scores) for scores in (reference, ours))
     difference = statistics.mean(ours) - statistics.mean(reference)
-    return [name, _sizes(part), _spread(reference), _spread(ours), f"{difference:+.4f}", seeds]
+    majority = f"{part['majority']:.4f}" if "majority" in part else ""
+    return [name, _sizes(part), majority, _spread(reference), _spread(ours), f"{difference:+.4f}", seeds]
 
 
 def _choose_section(where: str, sets: dict[str, Part]) -> Iterator[str]:
@@ -270,9 +271,7 @@ def _speed_goals(where: str, name: str, part: Part) -> Iterator[list[str]]:
     ours = {variant: row for variant, row in part["train"].items() if variant.startswith("ours")}
     if device == "cpu":
         for phase in ("evaluate", "predict"):
-            row = part.get(phase, {}).get("ours, fp32")
-            if row and (least := EVALUATION_GOALS.get(name)):
-                yield _judged_ratio(f"cpu: {TITLES[phase]} {name}: at least {least:g} times", device, row, least)
+            yield from _evaluation_goals(phase, name, part.get(phase, {}))
         base = part["train"]["reference, fp32"]["memory_mib"]
         memory = max(row["memory_mib"] for row in ours.values()) / max(base, 1.0)
         yield _judged(f"cpu: memory {name}: at most {MOST_MEMORY} times", f"{memory:.2f}", memory <= MOST_MEMORY)
@@ -280,6 +279,14 @@ def _speed_goals(where: str, name: str, part: Part) -> Iterator[list[str]]:
         yield _judged(f"cpu: start {name}: under {LONGEST_START_S:.0f} s", f"{start:.0f} s", start < LONGEST_START_S)
     padding = max(row["padding"] for row in ours.values())
     yield _judged(f"{device}: padding {name}: at most {MOST_PADDING:.0%}", f"{padding:.1%}", padding <= MOST_PADDING)
+
+
+def _evaluation_goals(phase: str, name: str, rows: Part) -> Iterator[list[str]]:
+    """In each precision: the reference has fp32, ours takes by itself bf16 where the processor has it."""
+    for variant, row in rows.items():
+        if variant.startswith("ours") and (least := EVALUATION_GOALS.get(name)):
+            title = f"cpu: {TITLES[phase]} {name}, {variant.removeprefix('ours, ')}: at least {least:g} times"
+            yield _judged_ratio(title, "cpu", row, least)
 
 
 def _share_goal(device: str, name: str, row: Part) -> Iterator[list[str]]:
@@ -294,6 +301,8 @@ def _f1_goal(name: str, part: Part) -> list[str]:
     below = statistics.mean(reference) - statistics.mean(ours)
     spread = statistics.stdev(reference) if len(reference) > 1 else 0.0
     title = f"F1 {name}: not below the reference by more than its standard deviation over seeds ({spread:.4f})"
+    if statistics.mean(reference) - spread <= part.get("majority", 0.0):
+        return [title, f"{-below:+.4f}, but the reference learned nothing: see majority class", "unclear"]
     return _judged(title, f"{-below:+.4f}", below <= spread)
 
 
