@@ -5,10 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+import transformers
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.train.models import Shape
 from benchmarks.train.report import Results
 from benchmarks.train.sheets import draw, load, read_parts, write
+from worker_client.training import packing
+from worker_client.training.batches import Packed
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -24,6 +32,20 @@ def test_ours_and_the_reference_train_on_the_same_sub_tokens_in_turns(tmp_path):
     assert turns["ours, fp32"]["real"] == turns["reference, fp32"]["real"] > 0
     assert turns["reference, fp32"]["computed"] == 16 * 128
     assert "### short-128" in (tmp_path / "train.md").read_text()
+
+
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+def test_the_operations_that_count_are_those_that_a_packed_model_makes(head):
+    shape = Shape(hidden=48, layers=3, heads=4, intermediate=96, vocabulary=50)
+    config = transformers.BertConfig(
+        vocab_size=50, hidden_size=48, num_hidden_layers=3, num_attention_heads=4, intermediate_size=96
+    )
+    model, lengths = getattr(transformers, f"BertFor{head}")(config).eval(), [30, 200, 100]
+    packing.teach(model)
+    with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
+        model(**Packed(0).inputs([np.full(length, 7) for length in lengths]))
+    expected = shape.flops(lengths, reads_first=head == "SequenceClassification")
+    assert counter.get_total_flops() == pytest.approx(expected, rel=0.01)  # the rest: pooler, head, keys not used
 
 
 def test_a_part_that_is_measured_again_leaves_the_others_alone(tmp_path):

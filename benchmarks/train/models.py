@@ -28,10 +28,17 @@ class Shape:
     intermediate: int
     vocabulary: int
 
-    def flops(self, lengths: Iterable[int]) -> float:
-        """Of the matrix products of a forward pass over texts of these lengths in sub-tokens; a step takes 3 times."""
-        dense = 4 * self.hidden**2 + 2 * self.hidden * self.intermediate
-        return float(sum(self.layers * (2 * n * dense + 4 * n * n * self.hidden) for n in lengths))
+    def flops(self, lengths: Iterable[int], *, reads_first: bool = False) -> float:
+        """Of the matrix products of a forward pass over texts of these lengths in sub-tokens; a step takes 3 times.
+
+        reads_first: the last layer answers for the first sub-token of each text alone, and looks at all.
+        """
+        return float(sum(self._flops(n, reads_first) for n in lengths))
+
+    def _flops(self, n: int, reads_first: bool) -> int:
+        looking, answering = 2 * self.hidden**2, 2 * self.hidden**2 + 2 * self.hidden * self.intermediate
+        asked = n * (self.layers - 1) + (1 if reads_first else n)
+        return 2 * n * self.layers * looking + 2 * asked * answering + 4 * n * asked * self.hidden
 
 
 SHAPES = {

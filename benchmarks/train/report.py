@@ -55,7 +55,8 @@ second ratio compares processor time, which suffers less from what else runs on 
 - *Padding*: share of the sub-tokens that the model computed and that no text has. Both sides must have read exactly the
   same number of real ones, or the measurement fails.
 - *Of the peak*: operations of the matrix products on real sub-tokens (backward counts twice the forward), over the
-  fastest matrix product of the same precision that this machine made in the same rounds.
+  fastest matrix product of the same precision that this machine made in the same rounds. What ours saves in the last
+  layer of a text classifier, whose head reads one sub-token of each text, is not counted for it.
 - *Memory*: highest resident size of the process, export of the model included. *Start*: from the start of the process
   to its first step, one process after the other.
 - *Prediction*: from text to label, of rows that both sides read whole (the reference cuts longer ones, ours reads them

@@ -119,6 +119,18 @@ def test_a_model_that_was_taught_still_takes_padded_batches(family):
 
 
 @pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
+@pytest.mark.parametrize("family", packing.FIRST_IS_READ)
+def test_of_the_last_layer_nothing_is_computed_that_the_head_does_not_read(family, head):
+    model, seen = make("xlm-r" if family == "xlm-roberta" else family, head), []
+    packing.teach(model)
+    for layer in next(part for part in model.modules() if isinstance(part, torch.nn.ModuleList)):
+        layer.register_forward_hook(lambda layer, inputs, output: seen.append(output.shape[1]))
+    model(**Packed(first_position(model)).inputs(TEXTS))
+    row = sum(map(len, TEXTS))
+    assert seen == [row, row, row, len(TEXTS) if head == "SequenceClassification" else row]
+
+
+@pytest.mark.parametrize("head", ["SequenceClassification", "TokenClassification"])
 @pytest.mark.parametrize("family", SUPPORTED)
 def test_the_families_that_are_known_get_packed_batches(family, head):
     model = make(family, head)
@@ -176,8 +188,9 @@ def by_hand(query, key, value, lengths, starts, dropout, scaling, reach):
         (lambda q, k, v, lengths, *rest: mixing(q, k, v, lengths, 0.0, None, -1), "off by"),
         (lambda *parts: by_hand(*parts[:-1], -1), "off by"),
         (lambda *parts: by_hand(*parts) * (1 - parts[5]), "keeps 0.5"),
+        (lambda q, *parts: by_hand(q, *parts) * (1 if q.shape[2] > 3 else 0.9), "off by"),
     ],
-    ids=["right", "across texts", "beyond the window", "dropout without a scale"],
+    ids=["right", "across texts", "beyond the window", "dropout without a scale", "one query of each text"],
 )
 def test_a_kernel_is_believed_only_when_it_computes_what_the_plain_way_does(kernel, found, monkeypatch):
     monkeypatch.setattr(packing, "_flash", kernel)
@@ -188,12 +201,15 @@ def test_a_kernel_is_believed_only_when_it_computes_what_the_plain_way_does(kern
     assert found in told
 
 
-def test_the_kernel_of_the_installed_torch_takes_our_arguments_and_has_a_gradient():
-    row = torch.empty(1, 4, 30, 16, device="meta", dtype=torch.bfloat16, requires_grad=True)
+@pytest.mark.parametrize("queries", [30, 2], ids=["all", "the first of each text"])
+def test_the_kernel_of_the_installed_torch_takes_our_arguments_and_has_a_gradient(queries):
+    query, row = (
+        torch.empty(1, 4, count, 16, device="meta", dtype=torch.bfloat16, requires_grad=True) for count in (queries, 30)
+    )
     starts = torch.empty(3, device="meta", dtype=torch.int32)
-    output = packing._flash(row, row, row, [10, 20], starts, 0.1, 0.25, 64)
+    output = packing._flash(query, row, row, [10, 20], starts, 0.1, 0.25, 64)
     output.float().sum().backward()
-    assert (output.shape, row.grad.shape) == ((1, 30, 4, 16), row.shape)
+    assert (output.shape, query.grad.shape, row.grad.shape) == ((1, queries, 4, 16), query.shape, row.shape)
 
 
 @pytest.mark.gpu

@@ -15,6 +15,12 @@ def check_layers(model: Any, decay: float) -> None:
         _stack(model)
 
 
+def last_layer(model: Any) -> nn.Module:
+    """Raises TrainingFailed(invalid_data) where the layers are not known."""
+    stack, count = _stack(model)
+    return model.get_submodule(f"{stack}.{count - 1}")
+
+
 def parameter_groups(
     model: Any, *, learning_rate: float, decay: float, weight_decay: float, decayed: Iterable[str]
 ) -> list[dict[str, Any]]:
