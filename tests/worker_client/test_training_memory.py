@@ -12,6 +12,7 @@ from worker_client.formats import Record
 from worker_client.memory import Fit
 from worker_client.protocol import FakeMemory, Outcome
 from worker_client.spool import Spool
+from worker_client.training import scoring
 from worker_client.training.__main__ import main
 from worker_client.training.base_models import _tiny_tokenizer
 from worker_client.training.memory import Memory
@@ -118,6 +119,15 @@ def test_an_evaluation_that_does_not_fit_halves_its_own_batch_and_nothing_else(t
     assert Fit.read(workspace.memory_path) == Fit(eval_batch_size=4)
     assert workspace.read_tried() == {"device_batch_size": 8, "eval_batch_size": 4}
     assert whole.read_tried() == {"device_batch_size": 8}
+
+
+@pytest.mark.slow
+def test_rows_that_a_processors_cache_has_already_made_fewer_are_not_tried_again_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(scoring, "CACHED_TOKENS", 1)  # one at a time
+    spec = make_spec(tmp_path, ROWS, hyperparameters={**LIKE, "batch_size": 8, "epochs": 1})
+    outcomes, workspace = climb_down(tmp_path, spec, FakeMemory(eval_rows=4))
+    assert "1 row of up to 32 sub-tokens at once in the evaluation." in outcomes[0].message
+    assert events_of(workspace, "eval_batch_halved") == []
 
 
 @pytest.mark.slow

@@ -46,18 +46,21 @@ class Memory:
         self._workspace = workspace
         self._eval_batch_size: int | None = None
 
-    def halve_evaluation(self, args: Any) -> None:
-        """Half as many rows at once in evaluation, in this attempt and the next. Raises OutOfMemory at one row."""
-        before = args.per_device_eval_batch_size
-        if before == 1:
+    def halve_evaluation(self, args: Any, tried: int) -> None:
+        """Half as many rows at once in evaluation, in this attempt and the next. Raises OutOfMemory at one row.
+
+        tried: the rows that did not fit; of long texts fewer than those of `args`.
+        """
+        args.per_device_eval_batch_size = tried
+        if tried == 1:
             raise self.failure("evaluation", args)
-        after = args.per_device_eval_batch_size = self._eval_batch_size = before // 2
+        after = args.per_device_eval_batch_size = self._eval_batch_size = tried // 2
         if together.is_first():
             path = self._workspace.memory_path
             replace(Fit.read(path), eval_batch_size=after).write(path)
         self.note_tried(args)
-        logger.warning("Out of memory in the evaluation: going on with %d rows at a time instead of %d", after, before)
-        self._note("eval_batch_halved", **{"from": before, "to": after})
+        logger.warning("Out of memory in the evaluation: going on with %d rows at a time instead of %d", after, tried)
+        self._note("eval_batch_halved", **{"from": tried, "to": after})
         gc.collect()
         if self._device == "cuda":
             torch.cuda.empty_cache()

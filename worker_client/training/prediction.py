@@ -194,7 +194,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, required=True, metavar="OUT.xlsx", help="written whole at the end")
     add("--sheet", help="name of the sheet (default: the first visible one that has the column)")
     add("--column", help="header of the text or tokens, if it is another")
-    add("--batch-size", type=_positive, default=DEFAULT_BATCH, help="model inputs at once (default %(default)s)")
+    at_once = "model inputs at once (default %(default)s); on a processor fewer, where they are long"
+    add("--batch-size", type=_positive, default=DEFAULT_BATCH, help=at_once)
     add("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     return parser.parse_args(argv)
 

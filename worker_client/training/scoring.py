@@ -29,21 +29,21 @@ def answers(
     was_training = model.training
     model.eval()
     found: list[np.ndarray] = []
-    most = CACHED_TOKENS if model.device.type == "cpu" else None
-    for batch in batches(task, features, rows, most):
+    for batch in batches(task, features, rows_at_once(task, features, rows, model.device.type)):
         found += _answer(model, task, batch, layout)
         after_batch()
     model.train(was_training)
     return found
 
 
-def batches(task: Task, features: Sequence[Feature], rows: int, most: int | None = None) -> Iterator[list[Feature]]:
-    """Neighbours, as many as `rows` of the longest inputs of all would take in memory, at least one.
+def rows_at_once(task: Task, features: Sequence[Feature], rows: int, device: str) -> int:
+    """`rows`, or on a processor as many of the longest inputs as its cache holds, at least one."""
+    return min(rows, max(CACHED_TOKENS // _longest(task, features), 1)) if device == "cpu" else rows
 
-    most: sub-tokens of a batch, whatever the memory holds.
-    """
-    room = rows * max((len(text) for feature in features for text in task.texts(feature)), default=0)
-    room = min(room, most or room)
+
+def batches(task: Task, features: Sequence[Feature], rows: int) -> Iterator[list[Feature]]:
+    """Neighbours, as many as `rows` of the longest inputs of all would take in memory, at least one."""
+    room = rows * _longest(task, features)
     batch: list[Feature] = []
     inputs = longest = 0
     for feature in features:
@@ -55,6 +55,10 @@ def batches(task: Task, features: Sequence[Feature], rows: int, most: int | None
         batch.append(feature)
     if batch:
         yield batch
+
+
+def _longest(task: Task, features: Sequence[Feature]) -> int:
+    return max((len(text) for feature in features for text in task.texts(feature)), default=1)
 
 
 def _answer(model: Any, task: Task, features: Sequence[Feature], layout: Layout) -> list[np.ndarray]:

@@ -24,7 +24,7 @@ from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.layers import parameter_groups
 from worker_client.training.memory import Memory
 from worker_client.training.ordering import RowOrder
-from worker_client.training.scoring import answers
+from worker_client.training.scoring import answers, rows_at_once
 from worker_client.training.task import Decoded, Task
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,9 @@ class EncoderTrainer(Trainer):
         """
         while (compacted := self._outputs(encoded)) is None:
             # Here and not where it was caught: the exception would hold on to what does not fit.
-            self.memory.halve_evaluation(self.args)
+            rows, device = self.args.per_device_eval_batch_size, self.model.device.type
+            tried = rows_at_once(self.task, encoded.features, rows, device)
+            self.memory.halve_evaluation(self.args, tried)
         decoded = self.task.decode(records, encoded, compacted)
         if not math.isfinite(decoded.loss):
             raise not_a_number("evaluation", self.state.global_step)
