@@ -46,7 +46,7 @@ CATALOGUE = [
         "label": "tiny-bert",
         "use": "Feito no worker a partir dos textos, sem download; para testes. / Made on the worker, no download; for trials.",
         "parameter_count": None,
-        "size_bytes": None,
+        "size_bytes": 0,
         "recommended": False,
     },
 ]

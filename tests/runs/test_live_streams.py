@@ -64,6 +64,14 @@ async def until(is_so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.005)
 
 
+async def seat(log: Log, *pages: list[str]) -> None:
+    """A page asks twice before it listens, at its opening and once it has a seat: who has heard two lines does."""
+    for _line in range(2):
+        log.count += 1
+        newest = f"<{log.count}>"
+        await until(lambda newest=newest: all(newest in "".join(page) for page in pages))  # type: ignore[misc]
+
+
 def expected(after: int, last: int) -> str:
     return RETRY + "".join(f"<{number}>" for number in range(after + 1, last + 1)) + "<end>"
 
@@ -102,9 +110,7 @@ def test_a_hundred_listeners_cost_no_more_looks_than_one(log: Log) -> None:
         watch = Watch()
         pages: list[list[str]] = [[] for _number in range(100)]
         listeners = [asyncio.ensure_future(read(watch, page)) for page in pages]
-        for line in (1, 2):  # a page asks twice before it listens: at its opening, and once it has a seat
-            log.count = line
-            await until(lambda line=line: all(f"<{line}>" in "".join(page) for page in pages))
+        await seat(log, *pages)
         began, log.looks = time.monotonic(), 0
         for _number in range(8):
             log.count += 1
@@ -119,26 +125,28 @@ def test_a_hundred_listeners_cost_no_more_looks_than_one(log: Log) -> None:
 
 def test_an_outage_is_followed_by_the_next_look(log: Log) -> None:
     async def listen() -> str:
-        listener = asyncio.ensure_future(heard(Watch()))
-        await asyncio.sleep(0.1)
+        page: list[str] = []
+        listener = asyncio.ensure_future(read(Watch(), page))
+        await seat(log, page)
         log.failures = [OperationalError("away"), ValueError("a mistake")]
-        log.count = 2
-        await asyncio.sleep(0.1)
+        log.count += 1
+        await until(lambda: not log.failures)
         log.is_over = True
-        return await listener
+        await listener
+        return "".join(page)
 
-    assert asyncio.run(listen()) == expected(0, 2)
+    assert asyncio.run(listen()) == expected(0, 3)
 
 
 def test_an_outage_is_told_once(log: Log, caplog: pytest.LogCaptureFixture) -> None:
     async def listen() -> None:
-        listener = asyncio.ensure_future(heard(Watch()))
-        await asyncio.sleep(0.1)
+        page: list[str] = []
+        listener = asyncio.ensure_future(read(Watch(), page))
+        await seat(log, page)
         for _outage in range(2):
             log.failures = [OperationalError("away")] * 5
-            while log.failures:
-                await asyncio.sleep(0.01)
-            await asyncio.sleep(0.1)  # a look that finds the database there
+            await until(lambda: not log.failures)
+            await seat(log, page)  # a look that finds the database there
         log.is_over = True
         await listener
 
@@ -156,15 +164,19 @@ def test_a_listener_far_behind_is_cut_off_and_the_others_are_not(log: Log, monke
 
     async def listen() -> tuple[list[str], str]:
         watch, open_pages = Watch(), asyncio.Event()
-        first, second = asyncio.ensure_future(slow(watch.events(1, 0), open_pages)), asyncio.ensure_future(heard(watch))
-        await asyncio.sleep(0.1)
+        page: list[str] = []
+        first, second = (
+            asyncio.ensure_future(each) for each in (slow(watch.events(1, 0), open_pages), read(watch, page))
+        )
+        await until(lambda: log.looks > 6)  # both have asked twice
         for _number in range(9):
             log.count += 1
-            await asyncio.sleep(0.03)
+            await until(lambda: f"<{log.count}>" in "".join(page))
         open_pages.set()
         told = await first
         log.is_over = True
-        return told, await second
+        await second
+        return told, "".join(page)
 
     told, all_of_it = asyncio.run(listen())
     assert told == [RETRY, "", ""]
