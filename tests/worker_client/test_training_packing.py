@@ -249,6 +249,6 @@ def test_short_texts_share_the_room_of_a_long_one():
 def test_on_a_processor_no_batch_is_larger_than_what_its_cache_holds():
     task, model, said = task_for("text_classification", ["a", "b", "c"]), make("bert"), []
     packing.teach(model)
-    of_150 = [{"windows": [TEXTS[1]], "label": 0, "length": 150}] * 60  # 27 of them in 4,096 sub-tokens
+    of_150 = [{"windows": [TEXTS[1]], "label": 0, "length": 150}] * 60  # 13 of them in 2,048 sub-tokens
     found = answers(model, task, of_150, Packed(0), rows=100, after_batch=lambda: said.append(1))
-    assert (len(found), len(said)) == (60, 3)
+    assert (len(found), len(said)) == (60, 5)
