@@ -43,9 +43,10 @@ def test_import_prints_the_id_alone(sheet: Path) -> None:
     assert (dataset.name, dataset.original_filename, dataset.num_rows) == ("Decisões", "decisões.xlsx", 4)
 
 
-def test_importing_again_prints_the_same_id(sheet: Path) -> None:
+def test_importing_again_prints_the_same_id_and_says_that_nothing_was_stored(sheet: Path) -> None:
     first, _err = run("import_dataset", sheet, "--name", "a")
-    assert run("import_dataset", sheet, "--name", "b") == (first, "")
+    told = f"These rows are already dataset {first.strip()}, a; nothing was stored.\n"
+    assert run("import_dataset", sheet, "--name", "b") == (first, told)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,10 @@ from tests.worker_client.training_factories import (
     token_rows,
 )
 from worker_client.formats import Record
-from worker_client.training import environment, packing, prediction
+from worker_client.training import environment, inference, packing, prediction
 from worker_client.training.inference import Predictor
 from worker_client.training.prediction import main
+from worker_client.training.scoring import answers
 
 pytestmark = pytest.mark.slow
 
@@ -247,15 +248,34 @@ def test_a_gpu_that_is_not_there_is_one_clear_line(text_model, tmp_path, capsys,
     assert told in refusal(capsys, *arguments)
 
 
-def test_want_of_memory_is_one_line_that_says_what_to_try(text_model, tmp_path, capsys, monkeypatch):
-    def full(*arguments):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+def fits(rows):
+    """In the place of the memory: scoring with room for so many inputs at once."""
 
+    def scored(model, task, features, layout, **options):
+        if options["rows"] > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return answers(model, task, features, layout, **options)
+
+    return scored
+
+
+def test_what_does_not_fit_is_tried_with_fewer_inputs_at_once(text_model, tmp_path, monkeypatch, caplog):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [(f"sentença número {at}",) for at in range(40)])
+    at_once = predict(text_model, sheet)[1]["predictions"]
+    monkeypatch.setattr(inference, "answers", fits(5))
+    for row, before in zip(predict(text_model, sheet)[1]["predictions"], at_once, strict=True):
+        assert (row["text"], row["predicted"]) == (before["text"], before["predicted"])
+        assert row["probability"] == pytest.approx(before["probability"], abs=1e-4)
+    assert "Out of memory: going on with 4 inputs at a time instead of 8" in caplog.messages
+
+
+def test_want_of_memory_for_one_input_is_one_line_that_says_what_to_try(text_model, tmp_path, capsys, monkeypatch):
     sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [("baixa",)])
-    monkeypatch.setattr(Predictor, "predict", full)
+    monkeypatch.setattr(inference, "answers", fits(0))
     arguments = ["--model", text_model, "--input", sheet, "--output", tmp_path / "out.xlsx"]
-    assert "--batch-size 8" in refusal(capsys, *arguments)
-    assert "--device cpu" in refusal(capsys, *arguments, "--batch-size", 1, "--device", "auto")
+    assert "end other programs" in refusal(capsys, *arguments, "--device", "auto")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert "try --device cpu" in refusal(capsys, *arguments, "--device", "auto")
 
 
 def test_an_output_that_cannot_be_written_leaves_nothing_behind(text_model, tmp_path, capsys, monkeypatch):

@@ -1,11 +1,14 @@
 """A trained model that answers for records, long ones included: windows, whatever the training did."""
 
+import gc
 import json
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from worker_client.formats import Record
@@ -13,11 +16,14 @@ from worker_client.training.base_models import position_limit
 from worker_client.training.batches import Layout
 from worker_client.training.encoding import Feature
 from worker_client.training.environment import choose_recipe
+from worker_client.training.faults import is_memory
 from worker_client.training.framing import frame_for
 from worker_client.training.packing import layout_for
-from worker_client.training.scoring import answers
+from worker_client.training.scoring import answers, rows_at_once
 from worker_client.training.task import Decoded, Task
 from worker_client.training.tasks import task_of_architecture
+
+logger = logging.getLogger(__name__)
 
 WINDOW_OVERLAP = 128
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
@@ -49,9 +55,31 @@ class Predictor:
         if not encoded.features:
             return self.task.decode(records, encoded, [])
         layout = self._layout = self._layout or self._choose_layout(encoded.features)
-        with torch.autocast(self._model.device.type, self._dtype, enabled=self._dtype != torch.float32):
-            found = answers(self._model, self.task, encoded.features, layout, rows=self.batch_size)
+        while (found := self._answers(encoded.features, layout)) is None:
+            # Here and not where it was caught: the exception would hold on to what does not fit.
+            self._halve(encoded.features)
         return self.task.decode(records, encoded, found)
+
+    def _answers(self, features: Sequence[Feature], layout: Layout) -> list[np.ndarray] | None:
+        """None where the batch is too large for the memory. Raises what one input alone meets."""
+        try:
+            with torch.autocast(self._model.device.type, self._dtype, enabled=self._dtype != torch.float32):
+                return answers(self._model, self.task, features, layout, rows=self.batch_size)
+        except (RuntimeError, MemoryError) as problem:
+            if not is_memory(problem) or self._tried(features) == 1:
+                raise
+        return None
+
+    def _tried(self, features: Sequence[Feature]) -> int:
+        return rows_at_once(self.task, features, self.batch_size, self._model.device.type)
+
+    def _halve(self, features: Sequence[Feature]) -> None:
+        tried = self._tried(features)
+        self.batch_size = tried // 2
+        logger.warning("Out of memory: going on with %d inputs at a time instead of %d", self.batch_size, tried)
+        gc.collect()
+        if self._model.device.type == "cuda":
+            torch.cuda.empty_cache()
 
     def _choose_layout(self, features: Sequence[Feature]) -> Layout:
         texts = [text for feature in features for text in self.task.texts(feature)]

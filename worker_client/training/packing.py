@@ -10,6 +10,7 @@ plain computation (`layout_for`).
 
 import logging
 from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -148,14 +149,23 @@ def _text_by_text(
     scaling: float | None,
     reach: int,
 ) -> torch.Tensor:
-    """The plain way; on processors a call per text costs less than the padding of one call for all."""
-    queries = query.split(_query_lengths(query, lengths), dim=2)
-    texts = zip(queries, key.split(lengths, dim=2), value.split(lengths, dim=2), strict=True)
-    outputs = [
-        scaled_dot_product_attention(q, k, v, attn_mask=_band(q, reach), dropout_p=dropout, scale=scaling)
-        for q, k, v in texts
-    ]
-    return torch.cat(outputs, dim=2).transpose(1, 2)
+    """The plain way. Neighbours of one length share a call; padding others would cost a processor more than a call."""
+    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
+    counts = [count for _, count in runs]
+    asked = [count if query.shape[2] == len(lengths) else length * count for length, count in runs]
+    rows = [length * count for length, count in runs]
+    texts = zip(counts, query.split(asked, dim=2), key.split(rows, dim=2), value.split(rows, dim=2), strict=True)
+    outputs = []
+    for count, *parts in texts:
+        q, k, v = (_text_per_row(part, count) for part in parts)
+        output = scaled_dot_product_attention(q, k, v, attn_mask=_band(q, reach), dropout_p=dropout, scale=scaling)
+        outputs.append(output.transpose(1, 2).flatten(0, 1))
+    return torch.cat(outputs).unsqueeze(0)
+
+
+def _text_per_row(part: torch.Tensor, count: int) -> torch.Tensor:
+    """(1, heads, count * length, width) becomes (count, heads, length, width)."""
+    return part[0].unflatten(1, (count, -1)).transpose(0, 1)
 
 
 def _band(query: torch.Tensor, reach: int) -> torch.Tensor | None:

@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     except (RuntimeError, MemoryError) as problem:
         if not is_memory(problem):
             raise
-        print(f"error: the memory was not enough: {_smaller(options)}; nothing was written", file=sys.stderr)
+        print(f"error: the memory was not enough, {_instead(options)}; nothing was written", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("error: interrupted; nothing was written", file=sys.stderr)
@@ -57,11 +57,11 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _smaller(options: argparse.Namespace) -> str:
-    """What to try next."""
-    if options.batch_size > 1:
-        return f"try --batch-size {max(options.batch_size // 4, 1)}"
-    return "end other programs" if options.device == "cpu" else "try --device cpu"
+def _instead(options: argparse.Namespace) -> str:
+    import torch
+
+    has_choice = options.device != "cpu" and torch.cuda.is_available()
+    return "try --device cpu" if has_choice else "end other programs"
 
 
 def predict_sheet(options: argparse.Namespace) -> tuple[int, int, float]:
@@ -194,7 +194,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     add("--output", type=Path, required=True, metavar="OUT.xlsx", help="written whole at the end")
     add("--sheet", help="name of the sheet (default: the first visible one that has the column)")
     add("--column", help="header of the text or tokens, if it is another")
-    at_once = "model inputs at once (default %(default)s); on a processor fewer, where they are long"
+    at_once = "model inputs at once (default %(default)s); fewer where they are long or memory is short"
     add("--batch-size", type=_positive, default=DEFAULT_BATCH, help=at_once)
     add("--device", type=_device, default="auto", help="auto, cpu, cuda or cuda:N (default %(default)s)")
     return parser.parse_args(argv)

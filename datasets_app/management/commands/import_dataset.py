@@ -36,7 +36,7 @@ class Command(BaseCommand):
         path, previous = existing_file(options["file"]), _dataset(options["previous"])
         try:
             with path.open("rb") as content:
-                dataset, _created = import_dataset(
+                dataset, created = import_dataset(
                     file=File(content),
                     filename=path.name,
                     name=options["name"].strip(),
@@ -52,6 +52,8 @@ class Command(BaseCommand):
             for fault in error.errors:
                 self.stderr.write(f"{fault['code']}: {fault['message']}")
             raise CommandError(f"{error.code}: {error.detail}") from error
+        if not created:
+            self.stderr.write(f"These rows are already dataset {dataset.pk}, {dataset.name}; nothing was stored.")
         self.stdout.write(str(dataset.pk))
 
 
