@@ -1,7 +1,9 @@
 """Where memory is short: the exact way down, the evaluation by itself, and what a person is told."""
 
+import platform
 from dataclasses import replace
 
+import psutil
 import pytest
 import torch
 from transformers import AlbertConfig, AlbertForMaskedLM
@@ -12,7 +14,7 @@ from worker_client.formats import Record
 from worker_client.memory import Fit
 from worker_client.protocol import FakeMemory, Outcome
 from worker_client.spool import Spool
-from worker_client.training import scoring
+from worker_client.training import memory, scoring
 from worker_client.training.__main__ import main
 from worker_client.training.base_models import _tiny_tokenizer
 from worker_client.training.memory import Memory
@@ -166,8 +168,29 @@ def test_without_dropout_the_loss_of_each_step_is_that_of_the_whole_batch(tmp_pa
     assert losses["split"] == pytest.approx(losses["whole"], abs=1e-4)
 
 
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other systems give it back by themselves")
+@pytest.mark.parametrize(("every_s", "event"), [(60.0, "on_epoch_end"), (0.0, "on_step_end")])
+def test_memory_that_was_freed_between_what_is_kept_goes_back_to_the_system(every_s, event, monkeypatch):
+    monkeypatch.setattr(memory, "GIVE_BACK_EVERY_S", every_s)
+    blocks = [bytes([at % 255 + 1]) * 60_000 for at in range(4_000)]  # 240 MB
+    del blocks[::2], blocks[::2], blocks[::2]
+    before = psutil.Process().memory_info().rss
+    getattr(memory.GiveBack(), event)(None, None, None)
+    assert before - psutil.Process().memory_info().rss > 100e6
+    assert len(blocks) == 500
+
+
+def test_within_an_epoch_memory_is_kept_for_a_while(monkeypatch):
+    asked = []
+    monkeypatch.setattr(memory, "_trim_of_glibc", lambda: asked.append)
+    giving = memory.GiveBack()
+    for _step in range(10):
+        giving.on_step_end(None, None, None)
+    assert asked == []
+
+
 def test_a_model_that_does_not_fit_by_itself_is_told_with_its_size(tmp_path):
-    memory = Memory(
+    short = Memory(
         model=torch.nn.Linear(1_000, 10_000),
         device="cpu",
         max_length=512,
@@ -175,7 +198,7 @@ def test_a_model_that_does_not_fit_by_itself_is_told_with_its_size(tmp_path):
         note=lambda *_, **__: None,
         workspace=Workspace(tmp_path),
     )
-    failure = memory.failure("loading")
+    failure = short.failure("loading")
     assert isinstance(failure, OutOfMemory)
     assert "10 million parameters takes about 0.2 GB before the first row" in failure.message
     assert Fit().after(Outcome("failed", reason=failure.reason, memory=failure.facts), None) is None

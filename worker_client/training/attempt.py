@@ -26,7 +26,7 @@ from worker_client.training.framing import Frame, frame_for
 from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.layers import check_layers
 from worker_client.training.log_lines import quieten_transformers
-from worker_client.training.memory import FakeLimit, Memory
+from worker_client.training.memory import FakeLimit, GiveBack, Memory
 from worker_client.training.ordering import RowOrder
 from worker_client.training.packing import layout_for
 from worker_client.training.progress import Progress
@@ -175,6 +175,7 @@ def _engine(
             *([FakeLimit(spec.fake_memory, recomputes=prepared.recomputes)] if spec.fake_memory else []),
             Telemetry(spool, progress, workload),
             SaveByClock(hyper.save_every_minutes),
+            GiveBack(),
             StopOnRequest(stopping),
         ],
         task=task,
