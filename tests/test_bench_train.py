@@ -45,7 +45,7 @@ def test_the_operations_that_count_are_those_that_a_packed_model_makes(head):
     with FlopCounterMode(display=False) as counter, torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         model(**Packed(0).inputs([np.full(length, 7) for length in lengths]))
     expected = shape.flops(lengths, reads_first=head == "SequenceClassification")
-    assert counter.get_total_flops() == pytest.approx(expected, rel=0.01)  # the rest: pooler, head, keys not used
+    assert counter.get_total_flops() == pytest.approx(expected, rel=0.01)  # the rest: pooler and head
 
 
 def test_a_part_that_is_measured_again_leaves_the_others_alone(tmp_path):

@@ -21,7 +21,7 @@ from tests.worker_client.training_factories import (
     token_rows,
 )
 from worker_client.formats import Record
-from worker_client.training import environment, inference, packing, prediction
+from worker_client.training import environment, inference, packing, prediction, scoring
 from worker_client.training.inference import Predictor
 from worker_client.training.prediction import main
 from worker_client.training.scoring import answers
@@ -267,6 +267,13 @@ def test_what_does_not_fit_is_tried_with_fewer_inputs_at_once(text_model, tmp_pa
         assert (row["text"], row["predicted"]) == (before["text"], before["predicted"])
         assert row["probability"] == pytest.approx(before["probability"], abs=1e-4)
     assert "Out of memory: going on with 4 inputs at a time instead of 8" in caplog.messages
+
+
+def test_inputs_that_a_processors_cache_has_already_made_fewer_are_not_tried_again(text_model, tmp_path, monkeypatch):
+    sheet = make_sheet(tmp_path / "in.xlsx", ["text"], [(f"sentença número {at}",) for at in range(40)])
+    monkeypatch.setattr(scoring, "CACHED_TOKENS", 1)  # one at a time
+    monkeypatch.setattr(inference, "answers", fits(5))
+    assert predict(text_model, sheet)[0] == 1
 
 
 def test_want_of_memory_for_one_input_is_one_line_that_says_what_to_try(text_model, tmp_path, capsys, monkeypatch):

@@ -39,7 +39,7 @@ FAMILIES = {
 }
 SUPPORTED = [name for name in FAMILIES if name != "ernie"]
 LATE = ("xlm-r", "roberta", "camembert")  # they count positions from 2
-LENGTHS = (3, 150, 40, 40, 40, 90, 7, 7, 120)  # neighbours of one length share a call on a processor
+LENGTHS = (3, 150, 40, 40, 40, 90, 7, 7, 120)
 TEXTS = [np.random.default_rng(at).integers(5, 99, length) for at, length in enumerate(LENGTHS)]
 FP32 = torch.float32
 
@@ -96,19 +96,19 @@ def test_logits_and_all_gradients_equal_those_of_padded_batches(family, head, re
 def test_attention_over_packed_texts_drops_out_what_the_model_wants_in_training_and_nothing_in_scoring(
     family, monkeypatch
 ):
-    wanted = set()
+    wanted = []
 
     def noted(*tensors, dropout_p, **options):
-        wanted.add(dropout_p)
+        wanted.append(dropout_p)
         return scaled_dot_product_attention(*tensors, dropout_p=dropout_p, **options)
 
     monkeypatch.setattr(packing, "scaled_dot_product_attention", noted)
     model = make(family)
     packing.teach(model)
-    for training, share in ((True, 0.1), (False, 0.0)):
+    for training, share, calls in ((True, 0.1, len(TEXTS)), (False, 0.0, 6)):  # neighbours of one length share one
         wanted.clear()
         model.train(training)(**Packed(first_position(model)).inputs(TEXTS))
-        assert wanted == {share}
+        assert wanted == [share] * calls * SHAPE["num_hidden_layers"]
 
 
 @pytest.mark.parametrize("family", SUPPORTED)
@@ -211,6 +211,20 @@ def test_the_kernel_of_the_installed_torch_takes_our_arguments_and_has_a_gradien
     output = packing._flash(query, row, row, [10, 20], starts, 0.1, 0.25, 64)
     output.float().sum().backward()
     assert (output.shape, query.grad.shape, row.grad.shape) == ((1, queries, 4, 16), query.shape, row.shape)
+
+
+@pytest.mark.parametrize("queries", [30, 2], ids=["all", "the first of each text"])
+def test_the_kernel_is_told_where_queries_and_keys_of_each_text_begin(queries, monkeypatch):
+    told = []
+    row, query = torch.empty(1, 4, 30, 16), torch.empty(1, 4, queries, 16)
+
+    def noted(q, k, v, starts_q, starts_k, longest_q, longest_k, *rest, **options):
+        told.extend([starts_q.tolist(), starts_k.tolist(), longest_q, longest_k])
+        return (q,)
+
+    monkeypatch.setattr(torch.ops.aten, "_flash_attention_forward", noted)
+    packing._flash(query, row, row, [10, 20], torch.tensor([0, 10, 30], dtype=torch.int32), 0.0, None, -1)
+    assert told == [[0, 10, 30] if queries == 30 else [0, 1, 2], [0, 10, 30], 20 if queries == 30 else 1, 20]
 
 
 @pytest.mark.gpu

@@ -74,7 +74,10 @@ def teach(model: Any) -> None:
 
 
 def _only_what_is_read(layer: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """(1, sub-tokens, width) becomes (1, texts, width), the first of each; `_attention` lets them see all others."""
+    """(1, sub-tokens, width) becomes (1, texts, width), the first of each; `_attention` lets them see all others.
+
+    Gradient checkpointing must not be the reentrant kind: a gradient flows through a named argument.
+    """
     if "text_starts" not in kwargs:
         return args, kwargs
     row, *others = args
@@ -83,7 +86,7 @@ def _only_what_is_read(layer: Any, args: Any, kwargs: dict[str, Any]) -> tuple[A
 
 
 def _one_vector_per_text(module: Any, args: Any, kwargs: dict[str, Any], output: Any) -> Any:
-    """(1, sub-tokens, width) becomes (texts, 1, width): what the heads take the first position of, or the mean."""
+    """(1, sub-tokens or texts, width) becomes (texts, 1, width): what heads take the first position of, or the mean."""
     if "text_starts" in kwargs:
         hidden = output.last_hidden_state[0]
         if getattr(module.config, "classifier_pooling", "cls") == "mean":
@@ -112,8 +115,8 @@ def _attention(
 ) -> tuple[torch.Tensor, None]:
     """query, key, value: (1, heads, sub-tokens, width). Returns (1, sub-tokens, heads, width) and no weights.
 
-    sliding_window: how far a sub-token sees to both sides, plus one. seen: the whole row, where `query` is only the
-    first of each text. Padded batches take the library's way.
+    sliding_window: how far a sub-token sees to both sides, plus one. seen: the whole row, where the others and the
+    answer are only of the first of each text. Padded batches take the library's way.
     """
     if text_lengths is None or text_starts is None:
         output, _ = sdpa_attention_forward(
@@ -149,11 +152,13 @@ def _text_by_text(
     scaling: float | None,
     reach: int,
 ) -> torch.Tensor:
-    """The plain way. Neighbours of one length share a call; padding others would cost a processor more than a call."""
-    runs = [(length, len(list(run))) for length, run in groupby(lengths)]
-    counts = [count for _, count in runs]
-    asked = [count if query.shape[2] == len(lengths) else length * count for length, count in runs]
-    rows = [length * count for length, count in runs]
+    """The plain way. In scoring, neighbours of one length share a call; padding others would cost a processor more.
+
+    With dropout torch computes step by step, and what it keeps of many texts is more than a cache holds.
+    """
+    runs = [(length, 1) for length in lengths] if dropout else [(n, len(list(run))) for n, run in groupby(lengths)]
+    counts, rows = [count for _, count in runs], [length * count for length, count in runs]
+    asked = rows if _query_lengths(query, lengths) is lengths else counts
     texts = zip(counts, query.split(asked, dim=2), key.split(rows, dim=2), value.split(rows, dim=2), strict=True)
     outputs = []
     for count, *parts in texts:
