@@ -1,6 +1,5 @@
 """A trained model that answers for records, long ones included: windows, whatever the training did."""
 
-import gc
 import json
 import logging
 from collections.abc import Iterator, Sequence
@@ -18,6 +17,7 @@ from worker_client.training.encoding import Feature
 from worker_client.training.environment import choose_recipe
 from worker_client.training.faults import is_memory
 from worker_client.training.framing import frame_for
+from worker_client.training.memory import free
 from worker_client.training.packing import layout_for
 from worker_client.training.scoring import answers, rows_at_once
 from worker_client.training.task import Decoded, Task
@@ -77,9 +77,7 @@ class Predictor:
         tried = self._tried(features)
         self.batch_size = tried // 2
         logger.warning("Out of memory: going on with %d inputs at a time instead of %d", self.batch_size, tried)
-        gc.collect()
-        if self._model.device.type == "cuda":
-            torch.cuda.empty_cache()
+        free(self._model.device.type)
 
     def _choose_layout(self, features: Sequence[Feature]) -> Layout:
         texts = [text for feature in features for text in self.task.texts(feature)]

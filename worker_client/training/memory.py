@@ -64,9 +64,7 @@ class Memory:
         self.note_tried(args)
         logger.warning("Out of memory in the evaluation: going on with %d rows at a time instead of %d", after, tried)
         self._note("eval_batch_halved", **{"from": tried, "to": after})
-        gc.collect()
-        if self._device == "cuda":
-            torch.cuda.empty_cache()
+        free(self._device)
 
     def note_tried(self, args: Any) -> None:
         """For a parent that finds this process killed and without a word."""
@@ -107,6 +105,13 @@ class Memory:
         if during == "training" and self._could_recompute:
             return f"{shorter}, switch gradient_checkpointing on, or {smaller}."
         return f"{shorter}, or {smaller}."
+
+
+def free(device: str) -> None:
+    """After a batch that did not fit, so that a smaller one finds what it held. device: cpu, cuda."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
 
 
 class GiveBack(TrainerCallback):
