@@ -40,6 +40,7 @@ class Job:
     device: str = "cpu"
     seed: int = 42
     learning_rate: float = 5e-5
+    batch_size: int = 8  # for training
     bf16: bool = False
     evaluate: bool = True  # after each epoch; the scripts do it once, at the end
     pad_to_max_length: bool = True  # classification; what is padded changes the time and not the arithmetic
@@ -92,6 +93,7 @@ class Recipe(ABC):
             output_dir=job.output,
             num_train_epochs=job.epochs,
             learning_rate=job.learning_rate,
+            per_device_train_batch_size=job.batch_size,
             seed=job.seed,
             bf16=job.bf16,
             use_cpu=job.device == "cpu",
