@@ -24,7 +24,9 @@ def as_processes(command: Sequence[str], count: int) -> list[str]:
     if count == 1:
         return list(command)
     python, *arguments = command
-    return [python, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={count}", *arguments]
+    # By the machine's name, torchrun's default, they wait for minutes and give up where no name server knows it.
+    alone = ["--standalone", "--local-addr=127.0.0.1"]
+    return [python, "-m", "torch.distributed.run", *alone, f"--nproc-per-node={count}", *arguments]
 
 
 class ChildProcess:

@@ -98,6 +98,12 @@ def test_where_one_process_cannot_pack_both_take_padded_batches_in_the_same_orde
     assert workspace.read_outcome().environment["batches"] == "padded"
 
 
+def test_two_processes_find_each_other_on_a_machine_whose_name_nobody_knows(base, tmp_path, monkeypatch):
+    (tmp_path / "sitecustomize.py").write_text("import socket\nsocket.getfqdn = lambda name='': 'pc.invalid'\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    finish(*start(tmp_path, base, processes=2, hyperparameters={"epochs": 1}))
+
+
 def test_two_processes_stop_together_and_go_on_from_their_checkpoint(pair, base, tmp_path):
     process, first = start(tmp_path, base, processes=2)
     wait_for_training(first)
