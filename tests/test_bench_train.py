@@ -12,6 +12,7 @@ import transformers
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.train import speed
 from benchmarks.train.models import Shape
 from benchmarks.train.report import Results
 from benchmarks.train.sheets import draw, load, read_parts, write
@@ -69,6 +70,13 @@ def test_an_equal_f1_is_no_proof_where_the_reference_only_guesses_the_majority_c
         ("F1 long", "unclear"),
         ("F1 short", "met"),
     ]
+
+
+@pytest.mark.parametrize(("gib", "measured"), [(80, False), (139, True)])
+def test_batches_of_64_are_measured_where_a_gpu_has_room_for_all_variants_at_once(monkeypatch, gib, measured):
+    monkeypatch.setattr(speed, "gpu_gib", lambda: gib)
+    assert ("long-512-by-64" in speed.usual("cuda")) is measured
+    assert "long-512-by-64" not in speed.usual("cpu")
 
 
 def test_without_the_larger_sheets_long_texts_are_joined_from_the_bundled_ones():

@@ -24,9 +24,9 @@ def as_processes(command: Sequence[str], count: int) -> list[str]:
     if count == 1:
         return list(command)
     python, *arguments = command
-    # By the machine's name, torchrun's default, they wait for minutes and give up where no name server knows it.
-    alone = ["--standalone", "--local-addr=127.0.0.1"]
-    return [python, "-m", "torch.distributed.run", *alone, f"--nproc-per-node={count}", *arguments]
+    # Without an address they look for each other by the machine's name, for minutes where it does not resolve.
+    on_one_machine = ["--standalone", "--local-addr=127.0.0.1"]
+    return [python, "-m", "torch.distributed.run", *on_one_machine, f"--nproc-per-node={count}", *arguments]
 
 
 class ChildProcess:

@@ -2,10 +2,10 @@
 
     python -m benchmarks.train.reference train|predict|score JOB.json
 
-Padding (classification: every text to max_length; entities: each batch to its longest row), batches of 8, fp32, the
-Trainer's own AdamW, scheduler, sampler and clipping, three epochs unless told otherwise, the last weights kept. Where
-we leave the scripts, it is in their favour: rows are lists in memory and no Arrow files, no progress bar, nothing is
-saved during the training, and scores come from our quick functions and not from `evaluate`.
+Padding (classification: every text to max_length; entities: each batch to its longest row), fp32, the Trainer's own
+AdamW, scheduler, sampler and clipping; batches of 8 and three epochs unless told otherwise, the last weights kept.
+Where we leave the scripts, it is in their favour: rows are lists in memory and no Arrow files, no progress bar,
+nothing is saved during the training, and scores come from our quick functions and not from `evaluate`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Job:
     device: str = "cpu"
     seed: int = 42
     learning_rate: float = 5e-5
-    batch_size: int = 8  # for training
+    batch_size: int = 8
     bf16: bool = False
     evaluate: bool = True  # after each epoch; the scripts do it once, at the end
     pad_to_max_length: bool = True  # classification; what is padded changes the time and not the arithmetic
@@ -94,6 +94,7 @@ class Recipe(ABC):
             num_train_epochs=job.epochs,
             learning_rate=job.learning_rate,
             per_device_train_batch_size=job.batch_size,
+            per_device_eval_batch_size=job.batch_size,
             seed=job.seed,
             bf16=job.bf16,
             use_cpu=job.device == "cpu",

@@ -28,6 +28,7 @@ class Setting:
     rows: int
     batch_size: int = 8  # the scripts' default
     devices: tuple[str, ...] = ("cpu", "cuda")
+    gpu_gib: int = 0  # what three variants that are alive at once need of a GPU
 
 
 SETTINGS = {
@@ -37,7 +38,7 @@ SETTINGS = {
     "entities-256": Setting("entities", 256, 256, devices=("cpu",)),  # a GPU is lent by the minute
     "long-512": Setting("long", 512, 48),
     # Eight rows do not fill a large GPU: its kernels may end before the next is asked for.
-    "long-512-by-64": Setting("long", 512, 96, batch_size=64, devices=("cuda",)),
+    "long-512-by-64": Setting("long", 512, 96, batch_size=64, devices=("cuda",), gpu_gib=100),
 }
 
 # How many times the rows: a round should take seconds to a minute.
@@ -46,7 +47,15 @@ SCALE = {("cpu", "minilm"): 1.0, ("cpu", "bertbase"): 1 / 6, ("cuda", "minilm"):
 
 def usual(device: str) -> list[str]:
     """The settings that are measured when none is named."""
-    return [name for name, setting in SETTINGS.items() if device in setting.devices]
+    room = gpu_gib() if device == "cuda" else 0.0
+    return [name for name, setting in SETTINGS.items() if device in setting.devices and setting.gpu_gib <= room]
+
+
+def gpu_gib() -> float:
+    """Of the GPU that is measured."""
+    import torch
+
+    return torch.cuda.get_device_properties(0).total_memory / 2**30
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tests.worker_client.training_factories import (
     text_rows,
     wait_for_training,
 )
-from worker_client.child import TRAINING_COMMAND, as_processes
+from worker_client.child import TRAINING_COMMAND, as_processes, kill_tree
 from worker_client.errors import ChildExit
 from worker_client.formats import Record
 from worker_client.training.base_models import load_base_model
@@ -63,7 +63,10 @@ def start(folder: Path, base: Path, *, processes: int, attempt: int = 1, program
 
 
 def finish(process, workspace):
-    code = process.wait(timeout=300)
+    try:
+        code = process.wait(timeout=300)
+    finally:
+        kill_tree(process.pid)
     assert code == ChildExit.COMPLETED, workspace.read_outcome()
     return workspace
 

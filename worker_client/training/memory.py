@@ -108,7 +108,7 @@ class Memory:
 
 
 def free(device: str) -> None:
-    """After a batch that did not fit, so that a smaller one finds what it held. device: cpu, cuda."""
+    """Give up what a batch that did not fit still holds, so that a smaller one finds room. device: cpu, cuda."""
     gc.collect()
     if device == "cuda":
         torch.cuda.empty_cache()
