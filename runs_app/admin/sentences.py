@@ -74,10 +74,10 @@ def _worker_event(event: JobEvent, who: dict[str, object]) -> str:
     sentences = {
         "resumed": _("Attempt %(attempt)d goes on from the checkpoint of step %(step)s."),
         "batch_halved": _(
-            "Out of memory: %(to)s texts at a time instead of %(from)s, in %(accumulation)s parts; the effective batch "
-            "and the result stay the same."
+            "Out of memory: texts at a time from %(from)s down to %(to)s, in %(accumulation)s parts; the effective "
+            "batch and the result stay the same."
         ),
-        "eval_batch_halved": _("Out of memory while evaluating: %(to)s texts at a time instead of %(from)s."),
+        "eval_batch_halved": _("Out of memory while evaluating: texts at a time from %(from)s down to %(to)s."),
         "gradient_checkpointing": _("Out of memory with one text at a time: gradient checkpointing was switched on."),
         "checkpoint_damaged": _("Damaged checkpoints were set aside (steps %(steps)s); the one before them is used."),
         "checkpoint_failed": _(
@@ -158,15 +158,15 @@ def phase_word(phase: str) -> str:
 
 def failure_advice(run: Run) -> tuple[str, str]:
     """Why the run ended without a model, and what to do: two sentences."""
-    batch = {"batch": run.batch_size, "length": run.max_length}
     sentences = {
         FailureReason.INVALID_DATA: (
             _("The sheet or a parameter cannot be used for this training."),
             _("Read the worker's message below, correct the sheet or the parameter, and start a new run."),
         ),
         FailureReason.OUT_OF_MEMORY: (
-            _("The worker's memory did not suffice (batch %(batch)d, %(length)d tokens).") % batch,
-            _("Start a new run with a shorter maximum length, a smaller batch, or a smaller base model."),
+            _("The worker's memory did not suffice, even with one text of up to %(length)d tokens at a time.")
+            % {"length": run.max_length},
+            _("Start a new run with a shorter maximum length or a smaller base model."),
         ),
         FailureReason.BASE_MODEL_UNAVAILABLE: (
             _("No worker could load the base model “%(model)s”.") % {"model": run.base_model},
@@ -186,7 +186,7 @@ def failure_advice(run: Run) -> tuple[str, str]:
         ),
         FailureReason.KILLED: (
             _("The operating system ended the training process, usually for lack of memory."),
-            _("Close other programs on the worker or choose a smaller batch, then reproduce this run."),
+            _("Close other programs on the worker, then reproduce this run."),
         ),
         FailureReason.WORKER_LOST: (
             _("The worker stopped answering and did not come back in time, on every try."),

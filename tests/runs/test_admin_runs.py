@@ -249,6 +249,16 @@ def test_a_failed_run_says_why_and_what_to_do(reason: str) -> None:
     assert any(advice in words for advice in ("eproduza este treinamento", "omece um novo treinamento", "Envie os"))
 
 
+def test_a_run_without_memory_is_not_sent_to_a_smaller_batch_which_was_tried_already() -> None:
+    job = make_running_job()
+    held = {"job_id": job.pk, "attempt": 1, "worker": job.worker, "now": timezone.now()}
+    words = text_of(
+        signed_in().get(page_of(queue.fail_job(**held, reason=FailureReason.OUT_OF_MEMORY, message="").run))
+    )
+    assert "nem com um texto de até 256 tokens por vez" in words
+    assert "lote menor" not in words
+
+
 def test_a_failed_run_leads_to_a_new_one_for_those_who_may() -> None:
     job = make_running_job()
     held = {"job_id": job.pk, "attempt": 1, "worker": job.worker, "now": timezone.now()}
