@@ -3,9 +3,11 @@
 import logging
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
+from worker_client import hardware
 from worker_client.api import ApiClient
 from worker_client.backoff import Outage
 from worker_client.errors import ApiError, Stopped
@@ -56,6 +58,7 @@ class Attempt:
         spool: Spool,
         stop: StopRequests,
         heartbeat_seconds: float | None = None,
+        gpus: Callable[[], Sequence[hardware.Gpu]] = hardware.gpus,
     ) -> None:
         self.job_id = job_id
         self.number = number
@@ -64,7 +67,11 @@ class Attempt:
         self.stop = stop
         self.api = api
         self.lease = Lease(
-            api, job_id=job_id, attempt=number, heartbeat_seconds=heartbeat_seconds or paces.heartbeat_seconds
+            api,
+            job_id=job_id,
+            attempt=number,
+            heartbeat_seconds=heartbeat_seconds or paces.heartbeat_seconds,
+            gpus=gpus,
         )
         self.uploader = Uploader(
             api, job_id=job_id, attempt=number, spool=spool, lease=self.lease, pace_s=paces.upload_seconds

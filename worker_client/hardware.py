@@ -1,5 +1,6 @@
 """What this machine is: the facts of a registration, learned without importing torch."""
 
+import os
 import platform
 import re
 import socket
@@ -52,6 +53,19 @@ def _gpu(pynvml: Any, index: int) -> Gpu:
     return Gpu(str(name), int(memory.total), int(memory.used), busy)
 
 
+def gpus_for(settings: WorkerSettings) -> list[Gpu]:
+    """Those that its training may use: none with `--device cpu`, one with `cuda:N`.
+
+    All where several processes share a run, or where CUDA itself chooses, by rules that the driver does not tell.
+    """
+    if settings.device == "cpu":
+        return []
+    present, number = gpus(), settings.device.removeprefix("cuda:")
+    if settings.processes > 1 or not number.isdecimal() or "CUDA_VISIBLE_DEVICES" in os.environ:
+        return present
+    return present[int(number) :][:1]
+
+
 def memory_kills() -> int:
     """How many processes this system has killed for want of memory since it started; 0 where it does not say."""
     try:
@@ -92,7 +106,7 @@ def facts(settings: WorkerSettings, base_models: list[str]) -> dict[str, Any]:
         "torch": installed_version("torch"),
         "transformers": installed_version("transformers"),
         "cuda": cuda_version(),
-        "gpus": [{"name": gpu.name, "memory_bytes": int(gpu.memory_bytes * share)} for gpu in gpus()],
+        "gpus": [{"name": gpu.name, "memory_bytes": int(gpu.memory_bytes * share)} for gpu in gpus_for(settings)],
         "client_version": __version__,
         "base_models": base_models,
         "offline": settings.offline,

@@ -5,6 +5,7 @@ import math
 import random
 import threading
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from worker_client import hardware
@@ -29,7 +30,15 @@ class Lease:
     keeps trying: only the server's own word (409, or the job being gone) ends the lease.
     """
 
-    def __init__(self, api: ApiClient, *, job_id: int, attempt: int, heartbeat_seconds: float) -> None:
+    def __init__(
+        self,
+        api: ApiClient,
+        *,
+        job_id: int,
+        attempt: int,
+        heartbeat_seconds: float,
+        gpus: Callable[[], Sequence[hardware.Gpu]] = hardware.gpus,
+    ) -> None:
         self.cancel_requested = threading.Event()
         self.pause_requested = threading.Event()
         self.drain = threading.Event()
@@ -39,6 +48,7 @@ class Lease:
         self._job_id = job_id
         self._attempt = attempt
         self._heartbeat_s = heartbeat_seconds
+        self._gpus = gpus
         self._beating = threading.Lock()
         self.refusal: Unauthorized | None = None
         self._refusals = 0
@@ -79,7 +89,7 @@ class Lease:
         """One heartbeat. True when the server renewed the lease, False when it did not answer or refused."""
         with self._beating:
             try:
-                self.note(self._api.heartbeat(job_id=self._job_id, attempt=self._attempt, **_gpu_load()))
+                self.note(self._api.heartbeat(job_id=self._job_id, attempt=self._attempt, **_load_of(self._gpus())))
             except Retryable:
                 raise
             except ApiError as error:
@@ -132,12 +142,11 @@ class Lease:
                 pause_s = self._heartbeat_s
 
 
-def _gpu_load() -> dict[str, Any]:
+def _load_of(gpus: Sequence[hardware.Gpu]) -> dict[str, Any]:
     """Use of the busiest GPU and memory of all, or nothing without one."""
-    present = hardware.gpus()
-    if not present:
+    if not gpus:
         return {}
     return {
-        "gpu_utilization": max(gpu.utilization for gpu in present),
-        "gpu_memory_bytes": sum(gpu.memory_used_bytes for gpu in present),
+        "gpu_utilization": max(gpu.utilization for gpu in gpus),
+        "gpu_memory_bytes": sum(gpu.memory_used_bytes for gpu in gpus),
     }

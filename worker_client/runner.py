@@ -9,6 +9,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
@@ -72,6 +73,7 @@ class JobRunner:
             spool=spool,
             stop=self._stop,
             heartbeat_seconds=job.heartbeat_seconds,
+            gpus=partial(hardware.gpus_for, self._settings),
         )
         try:
             with attempt:

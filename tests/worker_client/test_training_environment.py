@@ -51,6 +51,17 @@ def test_a_run_sees_one_gpu_and_none_that_the_owner_hides(monkeypatch, device, v
     assert environment["CUDA_VISIBLE_DEVICES"] == used
 
 
+@pytest.mark.parametrize(
+    ("device", "visible", "order"),
+    [("cuda:1", None, "PCI_BUS_ID"), ("cuda:1", "1,0", None), ("auto", None, None), ("cpu", None, None)],
+)
+def test_gpus_are_counted_as_nvidia_smi_counts_them(monkeypatch, device, visible, order):
+    environment = {} if visible is None else {"CUDA_VISIBLE_DEVICES": visible}
+    monkeypatch.setattr(os, "environ", environment)
+    _prepare_process(SimpleNamespace(device=device))
+    assert environment.get("CUDA_DEVICE_ORDER") == order
+
+
 @pytest.mark.parametrize("rank", [None, "1"])
 def test_a_share_of_the_memory_holds_on_the_gpu_of_this_very_process(monkeypatch, rank):
     limits = []

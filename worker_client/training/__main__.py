@@ -87,8 +87,12 @@ def _prepare_process(spec: TrainingSpec) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
     elif "RANK" not in os.environ:
         # One process, one GPU: with several in sight the Trainer would silently spread every batch over them.
-        wanted = int(spec.device.removeprefix("cuda:")) if spec.device.startswith("cuda:") else 0
-        os.environ["CUDA_VISIBLE_DEVICES"] = _gpu(wanted, os.environ.get("CUDA_VISIBLE_DEVICES"))
+        numbered, visible = spec.device.startswith("cuda:"), os.environ.get("CUDA_VISIBLE_DEVICES")
+        if numbered and visible is None:
+            # As nvidia-smi counts, and as the worker told the server; CUDA alone puts the fastest first.
+            os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+        wanted = int(spec.device.removeprefix("cuda:")) if numbered else 0
+        os.environ["CUDA_VISIBLE_DEVICES"] = _gpu(wanted, visible)
 
 
 def _gpu(wanted: int, visible: str | None) -> str:
