@@ -14,6 +14,13 @@ from worker_client.training.faults import explain
 CPU_REFUSAL = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried"
 
 
+def no_paging_file():
+    """As Windows refuses memory."""
+    problem = OSError(errno.EINVAL, "The paging file is too small for this operation to complete")
+    problem.winerror = 1455
+    return problem
+
+
 @pytest.mark.parametrize(
     ("problem", "reason"),
     [
@@ -23,6 +30,9 @@ CPU_REFUSAL = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out_of_memory"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out_of_memory"),
         (RuntimeError(CPU_REFUSAL), "out_of_memory"),
+        (RuntimeError("unable to mmap 436347736 bytes from file: Cannot allocate memory (12)"), "out_of_memory"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), "out_of_memory"),
+        (no_paging_file(), "out_of_memory"),
         (MemoryError(), "out_of_memory"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk_full"),
         (sqlite3.OperationalError("database or disk is full"), "disk_full"),

@@ -1,11 +1,14 @@
 """Where memory is short: the exact way down, the evaluation by itself, and what a person is told."""
 
+import errno
 import platform
 from dataclasses import replace
+from unittest.mock import Mock
 
 import psutil
 import pytest
 import torch
+import transformers
 from transformers import AlbertConfig, AlbertForMaskedLM
 
 from tests.worker_client.training_factories import SIGNS, calm_base, log_of, make_spec, make_workspace, text_rows
@@ -14,7 +17,7 @@ from worker_client.formats import Record
 from worker_client.memory import Fit
 from worker_client.protocol import FakeMemory, Outcome
 from worker_client.spool import Spool
-from worker_client.training import memory, scoring
+from worker_client.training import attempt, memory, scoring
 from worker_client.training.__main__ import main
 from worker_client.training.base_models import _tiny_tokenizer
 from worker_client.training.memory import Memory
@@ -202,6 +205,29 @@ def test_a_model_that_does_not_fit_by_itself_is_told_with_its_size(tmp_path):
     assert isinstance(failure, OutOfMemory)
     assert "10 million parameters takes about 0.2 GB before the first row" in failure.message
     assert Fit().after(Outcome("failed", reason=failure.reason, memory=failure.facts), None) is None
+
+
+NO_ROOM = [
+    MemoryError(),
+    OSError(errno.ENOMEM, "Cannot allocate memory"),
+    RuntimeError("unable to mmap 436347736 bytes from file <model.safetensors>: Cannot allocate memory (12)"),
+]
+
+
+@pytest.mark.parametrize("what", ["AutoTokenizer", "AutoModelForSequenceClassification"])
+@pytest.mark.parametrize("problem", NO_ROOM, ids=lambda problem: type(problem).__name__)
+def test_a_base_model_that_finds_no_room_is_not_told_to_be_damaged(tmp_path, albert, monkeypatch, what, problem):
+    monkeypatch.setattr(getattr(transformers, what), "from_pretrained", Mock(side_effect=problem))
+    spec = make_spec(tmp_path, ROWS, hyperparameters=LIKE, **albert)
+    outcomes, _ = climb_down(tmp_path, spec, None)
+    assert [(outcome.reason, outcome.memory) for outcome in outcomes] == [("out_of_memory", {"during": "loading"})]
+
+
+def test_rows_that_find_no_room_are_not_tried_again_in_smaller_batches(tmp_path, monkeypatch):
+    monkeypatch.setattr(attempt, "load_records", Mock(side_effect=MemoryError))
+    outcomes, _ = climb_down(tmp_path, make_spec(tmp_path, ROWS, hyperparameters=LIKE), None)
+    assert [outcome.memory for outcome in outcomes] == [{"during": "loading"}]
+    assert outcomes[0].message.startswith("The memory was not enough to load the sheet and the base model.")
 
 
 def test_what_fitted_is_read_back_and_anything_else_is_nothing(tmp_path):

@@ -26,7 +26,7 @@ from worker_client.training.framing import Frame, frame_for
 from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.layers import check_layers
 from worker_client.training.log_lines import quieten_transformers
-from worker_client.training.memory import FakeLimit, GiveBack, Memory
+from worker_client.training.memory import FakeLimit, GiveBack, Memory, memory_told_of_loading
 from worker_client.training.ordering import RowOrder
 from worker_client.training.packing import layout_for
 from worker_client.training.progress import Progress
@@ -73,7 +73,8 @@ def run_attempt(spec: TrainingSpec, stopping: Stopping, spool: Spool) -> Outcome
     """Train, score, export. Raises TrainingFailed, or Stopped when the parent asked for it."""
     quieten_transformers()
     progress = Progress(spool)
-    prepared = _prepare(spec, stopping, progress)
+    with memory_told_of_loading():
+        prepared = _prepare(spec, stopping, progress)
     memory = _memory(prepared, stopping, spool)
     engine = None
     try:

@@ -9,6 +9,7 @@ from typing import Any
 from worker_client.errors import FailureReason, TrainingFailed
 from worker_client.formats import Record
 from worker_client.protocol import BUILTIN_TINY_BERT, TrainingSpec
+from worker_client.training.faults import is_memory
 from worker_client.training.task import Task
 
 logger = logging.getLogger(__name__)
@@ -114,6 +115,8 @@ def _tokenizer_from_folder(spec: TrainingSpec, **options: Any) -> Any:
     try:
         return AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options)
     except Exception as problem:
+        if is_memory(problem):
+            raise
         raise _unavailable(spec, f"its tokenizer cannot be loaded ({type(problem).__name__})") from problem
 
 
@@ -154,9 +157,9 @@ def _load_model(spec: TrainingSpec, task: Task) -> Any:
             output_loading_info=True,
             **label_maps(task),
         )
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
     except Exception as problem:
+        if is_memory(problem):
+            raise
         raise _unavailable(spec, f"its weights cannot be loaded ({type(problem).__name__})") from problem
     if random := _left_random(model, told):
         raise _unavailable(spec, f"its files lack {len(random)} of the encoder's weights, {random[0]} for one")

@@ -1,9 +1,12 @@
 """From any exception to a reason and a sentence that a person can act on."""
 
+import errno
+
 from worker_client.errors import FailureReason, TrainingFailed
 from worker_client.reserve import is_full_disk
 
-CPU_MEMORY = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory")
+CPU_MEMORY = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory", "Cannot allocate memory")
+NO_PAGING_FILE = 1455  # Windows: ERROR_COMMITMENT_LIMIT
 # The first is what allocator, runtime, driver and NCCL say. cuBLAS that is "not initialized" is left out: it may be
 # want of memory, and other things as often.
 GPU_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
@@ -49,6 +52,8 @@ def is_memory(problem: BaseException) -> bool:
     """Whether the device or the machine had no memory left."""
     if isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError":
         return True
+    if isinstance(problem, OSError):
+        return problem.errno == errno.ENOMEM or getattr(problem, "winerror", None) == NO_PAGING_FILE
     return isinstance(problem, RuntimeError) and any(mark in str(problem) for mark in CPU_MEMORY + GPU_MEMORY)
 
 

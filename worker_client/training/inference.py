@@ -125,9 +125,9 @@ def _load(folder: Path, task: Task) -> tuple[Any, Any]:
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, **options)
         model = getattr(transformers, task.auto_class).from_pretrained(folder, use_safetensors=True, **options)
-    except (torch.OutOfMemoryError, MemoryError):
-        raise
     except Exception as problem:  # the readers of weights and tokenizers have exceptions of their own
+        if is_memory(problem):
+            raise
         why = next(iter(str(problem).splitlines()), type(problem).__name__)
         raise ModelUnusable(f"{folder} cannot be loaded: {why}") from problem
     return tokenizer, model

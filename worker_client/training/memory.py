@@ -7,7 +7,8 @@ import ctypes
 import gc
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +20,7 @@ from worker_client.errors import OutOfMemory
 from worker_client.memory import Fit
 from worker_client.protocol import FakeMemory
 from worker_client.training import together
+from worker_client.training.faults import is_memory
 from worker_client.workspace import Workspace
 
 logger = logging.getLogger(__name__)
@@ -105,6 +107,21 @@ class Memory:
         if during == "training" and self._could_recompute:
             return f"{shorter}, switch gradient_checkpointing on, or {smaller}."
         return f"{shorter}, or {smaller}."
+
+
+@contextmanager
+def memory_told_of_loading() -> Iterator[None]:
+    """Raises OutOfMemory for want of memory before there is a batch to halve: fewer rows at once would not help."""
+    try:
+        yield
+    except (RuntimeError, MemoryError, OSError) as problem:
+        if not is_memory(problem):
+            raise
+        said = (
+            "The memory was not enough to load the sheet and the base model. "
+            "End other programs that use the memory, take a smaller base model, or use a worker with more memory."
+        )
+        raise OutOfMemory(said, {"during": "loading"}) from problem
 
 
 def free(device: str) -> None:
