@@ -1,9 +1,14 @@
 """Which epoch's weights are kept, in this process and with given figures of validation."""
 
-import pytest
+from dataclasses import replace
 
-from tests.worker_client.training_factories import make_spec, make_workspace, text_rows
+import pytest
+import torch
+from transformers import AutoModelForSequenceClassification
+
+from tests.worker_client.training_factories import log_of, make_spec, make_workspace, text_rows
 from worker_client.errors import ChildExit
+from worker_client.training import attempt as training_attempt
 from worker_client.training.__main__ import main
 from worker_client.training.callbacks import StopOnRequest
 from worker_client.training.text_classification import TextClassification
@@ -11,6 +16,12 @@ from worker_client.training.text_classification import TextClassification
 pytestmark = pytest.mark.slow
 
 ROWS = text_rows(60)  # 48 train: 6 steps an epoch
+PLACES = ("dataset_path", "model_dir", "checkpoints_dir")
+
+
+def weights(model):
+    """Of the head, which every step changes."""
+    return model.classifier.weight.detach().clone()
 
 
 @pytest.fixture
@@ -64,3 +75,23 @@ def test_a_resumed_run_knows_the_loss_of_its_best_epoch(tmp_path, told, monkeypa
     assert attempt(tmp_path, spec, 1)[0] == ChildExit.STOPPED
     code, workspace = attempt(tmp_path, spec, 2)
     assert (code, workspace.read_outcome().best_epoch) == (ChildExit.COMPLETED, 2)
+
+
+def moved(spec, here, there):
+    """The same run after the folder was renamed."""
+    here.rename(there)
+    return replace(spec, **{name: getattr(spec, name).replace(str(here), str(there)) for name in PLACES})
+
+
+def test_the_best_weights_are_exported_also_where_the_folder_was_moved_after_the_training(tmp_path, told, monkeypatch):
+    here, there = tmp_path / "here", tmp_path / "there"
+    spec = make_spec(here, ROWS, hyperparameters={"epochs": 2, "batch_size": 8, "early_stopping_patience": 0})
+    told((0.6, 0.8), (0.5, 0.9))
+    exported = []
+    with monkeypatch.context() as patched:
+        patched.setattr(training_attempt, "export_model", lambda **facts: exported.append(weights(facts["model"])) or 1)
+        attempt(here, spec, 1)
+    code, workspace = attempt(there, moved(spec, here, there), 2)
+    assert (code, workspace.read_outcome().best_epoch) == (ChildExit.COMPLETED, 1)
+    assert "Going on from the checkpoint of step 12" in log_of(workspace)
+    assert torch.equal(weights(AutoModelForSequenceClassification.from_pretrained(there / "models/run-7")), *exported)

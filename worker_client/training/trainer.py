@@ -233,6 +233,19 @@ class OrderOfEpoch(TrainerCallback):
         self.order.set_epoch(int(state.epoch or 0))
 
 
+class BestLiesBeside(TrainerCallback):
+    """Finds the best checkpoint of a resumed run also where the worker's folder was moved since.
+
+    The library notes its whole path; of one that is gone it says a line, and a training that is over would end with
+    the last weights under the best epoch's name.
+    """
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Intact it is: a checkpoint without its best one is never gone on from (checkpoints.newest_usable)."""
+        if state.best_global_step:
+            state.best_model_checkpoint = str(Path(args.output_dir) / f"checkpoint-{state.best_global_step}")
+
+
 def device_batch(effective: int, largest: int | None) -> tuple[int, int]:
     """Rows per device batch and how many of them make one step of a process: their product is `effective`, exactly.
 
@@ -315,6 +328,7 @@ def build_trainer(
     trainer = EncoderTrainer(model=model, **own)
     trainer.remove_callback(PrinterCallback)  # the spool has the lines
     trainer.add_callback(OrderOfEpoch(trainer.order))
+    trainer.add_callback(BestLiesBeside())
     if together.count() > 1:
         trainer.add_callback(FollowTheFirst())
     return trainer
