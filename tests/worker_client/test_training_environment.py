@@ -5,9 +5,18 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from transformers import AutoModel, AutoTokenizer, DebertaConfig
 
-from worker_client.training.__main__ import _prepare_process
-from worker_client.training.environment import Recipe, choose_recipe, limit_memory, memory_peak
+from tests.worker_client.training_factories import (
+    calm_base,
+    log_of,
+    make_spec,
+    make_workspace,
+    text_rows,
+)
+from worker_client.errors import ChildExit, TrainingFailed
+from worker_client.training.__main__ import _prepare_process, main
+from worker_client.training.environment import Recipe, as_far_as, choose_recipe, limit_memory, memory_peak
 
 
 @pytest.mark.parametrize(
@@ -31,6 +40,29 @@ def test_auto_on_gpus_goes_by_the_oldest_of_them(monkeypatch, capability, precis
     monkeypatch.setattr(torch.cuda, "get_device_capability", [(9, 0), capability].__getitem__)
     recipe = choose_recipe("auto", "auto")
     assert (recipe.device, recipe.precision, recipe.tf32) == ("cuda", precision, tf32)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_a_wish_that_a_family_of_models_cannot_meet_is_refused(precision):
+    with pytest.raises(TrainingFailed, match=f"deberta models can be trained in fp32 only, not in {precision}"):
+        as_far_as("deberta", Recipe("cuda", precision), precision)
+    assert as_far_as("deberta-v2", Recipe("cuda", precision), precision).precision == precision
+
+
+@pytest.mark.slow
+def test_a_deberta_is_trained_on_a_processor_that_multiplies_bf16(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True}, raising=False)
+    rows = text_rows(40)
+    tokenizer = AutoTokenizer.from_pretrained(calm_base(tmp_path, rows))
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    AutoModel.from_config(DebertaConfig(vocab_size=len(tokenizer), **small)).save_pretrained(tmp_path / "deberta")
+    tokenizer.save_pretrained(tmp_path / "deberta")
+    base = {"base_model": "some/deberta", "base_model_dir": str(tmp_path / "deberta")}
+    spec = make_spec(tmp_path, rows, hyperparameters={"precision": "auto", "epochs": 1}, **base)
+    workspace = make_workspace(tmp_path, spec)
+    assert main([str(workspace.root)]) == ChildExit.COMPLETED
+    assert workspace.read_outcome().environment["precision"] == "fp32"
+    assert "the library computes deberta models in no other" in log_of(workspace)
 
 
 @pytest.mark.parametrize(

@@ -99,6 +99,7 @@ def _prepare(spec: TrainingSpec, stopping: Stopping, progress: Progress) -> Prep
     narration.parts(task, parts)
     set_seed(spec.seed)
     base = load_base_model(spec, task, parts.train)
+    recipe = environment.as_far_as(base.model.config.model_type, recipe, hyper.precision)
     check_layers(base.model, hyper.layer_lr_decay)
     frame = _frame(hyper, base)
     progress.phase("tokenizing")

@@ -1,8 +1,9 @@
 """The device and precision of this machine, and how they are described in a run."""
 
+import logging
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -11,7 +12,11 @@ from worker_client.errors import FailureReason, TrainingFailed
 from worker_client.protocol import TrainingSpec
 from worker_client.training import together
 
+logger = logging.getLogger(__name__)
+
 AMPERE = 8  # first compute capability with bf16 units
+# Under autocast their attention fills bf16 and fp16 scores with the least number of fp32, which is none of theirs.
+FP32_ONLY = ("deberta",)
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,22 @@ def choose_recipe(device: str, precision: str) -> Recipe:
             FailureReason.INVALID_DATA, "Precision fp16 needs a GPU, this worker has none. Choose auto, fp32 or bf16."
         )
     return Recipe(where, precision)
+
+
+def as_far_as(model_type: str, recipe: Recipe, wanted: str) -> Recipe:
+    """The recipe as far as the library's models of this family can follow it.
+
+    wanted: the person's precision. Raises TrainingFailed where that is no `auto` and cannot be met.
+    """
+    if model_type not in FP32_ONLY or recipe.precision == "fp32":
+        return recipe
+    if wanted != "auto":
+        said = f"{model_type} models can be trained in fp32 only, not in {wanted}. Choose precision auto or fp32."
+        raise TrainingFailed(FailureReason.INVALID_DATA, said)
+    logger.info(
+        "Precision fp32 instead of %s: the library computes %s models in no other", recipe.precision, model_type
+    )
+    return replace(recipe, precision="fp32")
 
 
 def limit_memory(recipe: Recipe, share: float | None) -> None:
