@@ -8,7 +8,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification, RoFormerConfig, RoFormerModel
 
 from tests.worker_client.training_factories import (
     SIGNS,
@@ -99,6 +99,21 @@ def test_two_processes_give_the_losses_of_one_where_the_last_batch_is_not_full(b
 def test_where_one_process_cannot_pack_both_take_padded_batches_in_the_same_order(base, tmp_path):
     workspace = finish(*start(tmp_path, base, processes=2, program=OLDER_GPU))
     assert workspace.read_outcome().environment["batches"] == "padded"
+
+
+@pytest.fixture
+def with_an_unused_part(base, tmp_path):
+    """A base model of a family that has a part which no answer comes from: RoFormer's table of positions."""
+    folder = tmp_path / "roformer"
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    small = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    RoFormerModel(RoFormerConfig(vocab_size=len(tokenizer), **small)).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_two_processes_train_a_model_of_which_a_part_is_unused(with_an_unused_part, tmp_path):
+    finish(*start(tmp_path / "run", with_an_unused_part, processes=2, hyperparameters={"epochs": 1}))
 
 
 def test_two_processes_find_each_other_on_a_machine_whose_name_nobody_knows(base, tmp_path, monkeypatch):

@@ -24,6 +24,7 @@ from worker_client.training.hyperparameters import Hyperparameters
 from worker_client.training.layers import parameter_groups
 from worker_client.training.memory import Memory
 from worker_client.training.ordering import RowOrder
+from worker_client.training.packing import FAMILIES
 from worker_client.training.scoring import answers, rows_at_once
 from worker_client.training.task import Decoded, Task
 
@@ -284,7 +285,6 @@ def training_arguments(
         fp16=recipe.precision == "fp16",
         tf32=recipe.tf32,
         optim="adamw_torch_fused",
-        ddp_find_unused_parameters=False,
         **({_recomputation(): True} if recomputes else {}),
         use_cpu=recipe.device == "cpu",
         dataloader_pin_memory=recipe.device == "cuda",
@@ -324,6 +324,8 @@ def build_trainer(
     """A trainer with early stopping where it is asked for."""
     if hyper.early_stopping_patience:
         callbacks = [*callbacks, EarlyStoppingCallback(early_stopping_patience=hyper.early_stopping_patience)]
+    # The packed families use all; others may not (RoFormer, BigBird), and to look for it costs next to nothing.
+    arguments.ddp_find_unused_parameters = model.config.model_type not in FAMILIES
     own |= {"args": arguments, "callbacks": callbacks, "layer_lr_decay": hyper.layer_lr_decay}
     trainer = EncoderTrainer(model=model, **own)
     trainer.remove_callback(PrinterCallback)  # the spool has the lines
