@@ -136,11 +136,12 @@ class _Course:
             if length <= self.plan.setting.max_length
         ]
         sheet = sheets.write(self.plan.work / "predict.xlsx", self.rows.task, {**self.parts, "test": whole})
-        folder = self.plan.work / f"ours {'bf16' if self.cuda else 'fp32'}" / "models" / "run-1"
+        name = f"ours, {'bf16' if self.cuda else 'fp32'}"  # `predict` reads in the precision of the training
+        folder = self.plan.work / name.replace(",", "") / "models" / "run-1"
         ours = ["benchmarks.train.ours", "predict", str(folder), str(sheet), self.rows.task, self.plan.device]
         racers = [
             self._reference("predict", REFERENCE, sheet=str(sheet), model=str(folder)),
-            Racer("ours, fp32", ours, log=self.plan.work / "predict.log", threads=self.plan.threads),
+            Racer(name, ours, log=self.plan.work / "predict.log", threads=self.plan.threads),
         ]
         with started(*racers, at_once=self.at_once):
             return _compare(race(racers, self.plan.rounds), "predict", len(whole))
