@@ -142,6 +142,9 @@ def resolve(given: dict[str, Any]) -> dict[str, Any]:
             values[name] = HYPERPARAMETERS[name].check(value)
         except ValueError as error:
             errors[name] = [str(error)]
+    if "window_stride" not in given and values["long_text"] == "windows":
+        # Nobody is refused for a default; short windows share at most half.
+        values["window_stride"] = min(values["window_stride"], values["max_length"] // 2)
     errors.update(_cross_checks(values, errors))
     if errors:
         raise InvalidHyperparameters(errors)

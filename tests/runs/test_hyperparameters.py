@@ -94,6 +94,11 @@ def test_a_window_stride_must_be_smaller_than_the_window() -> None:
     assert list(refused.value.errors) == ["window_stride"]
 
 
+@pytest.mark.parametrize(("max_length", "stride"), [(8, 4), (128, 64), (200, 100), (256, 128), (512, 128)])
+def test_short_windows_share_at_most_half_where_nobody_says_how_much(max_length: int, stride: int) -> None:
+    assert resolve({"long_text": "windows", "max_length": max_length})["window_stride"] == stride
+
+
 def test_the_window_stride_does_not_matter_without_windows() -> None:
     assert resolve({"long_text": "truncate", "max_length": 64})["window_stride"] == 128
 
