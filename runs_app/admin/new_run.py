@@ -130,7 +130,7 @@ def _few_examples(run: Run) -> str:
 def _too_long(run: Run, model: BaseModel | None) -> str:
     if model is None or run.max_length <= model.max_length:
         return ""
-    text = _("This base model reads at most %(limit)d tokens: the maximum length of %(length)d is cut to that.")
+    text = _("This base model reads at most %(limit)d tokens: a maximum length of %(length)d is not possible with it.")
     return text % {"limit": model.max_length, "length": run.max_length}
 
 

@@ -290,9 +290,10 @@ class RunAdmin(ProductAdmin):
             submit_label=_("Reproduce runs"),
         )
         if question is None:
-            made = [self._reproduce(request, run) for run in selected]
+            made = [run for source in selected if (run := self._reproduce(request, source))]
             text = ngettext("%(count)d new run is in the queue.", "%(count)d new runs are in the queue.", len(made))
-            self.message_user(request, text % {"count": len(made)}, messages.SUCCESS)
+            if made:
+                self.message_user(request, text % {"count": len(made)}, messages.SUCCESS)
         return question
 
     # Columns
@@ -418,11 +419,18 @@ class RunAdmin(ProductAdmin):
                 request, run, form, title=action.title, question=question, submit_label=action.title
             )
         made = self._reproduce(request, run, form.cleaned_data["name"])
+        if made is None:
+            return self._to_run(request, run)
         self.message_user(request, _("“%(name)s” is in the queue.") % {"name": made}, messages.SUCCESS)
         return self._to_run(request, made)
 
-    def _reproduce(self, request: HttpRequest, source: Run, name: str = "") -> Run:
-        made = runs.reproduce_run(source=source, name=name, user=person(request), now=timezone.now())
+    def _reproduce(self, request: HttpRequest, source: Run, name: str = "") -> Run | None:
+        """The new run; None where it cannot be, with a message that says why."""
+        try:
+            made = runs.reproduce_run(source=source, name=name, user=person(request), now=timezone.now())
+        except (BaseModelNotOffered, DatasetGone) as error:
+            self.message_user(request, f"“{source}”: {error}", messages.ERROR)
+            return None
         self.log_addition(request, made, _("Reproduces run #%(id)d.") % {"id": source.pk})
         return made
 

@@ -54,9 +54,8 @@ def create_run(
     BaseModelNotOffered and DatasetGone.
     """
     values = hyperparameters.resolve(given)
-    entry = BaseModel.objects.offered().filter(model_id=base_model).first()
-    if entry is None:
-        raise BaseModelNotOffered(_("“%(id)s” is not an enabled base model of the catalogue.") % {"id": base_model})
+    entry = _offered(base_model)
+    _refuse_beyond(entry, values["max_length"])
     run = Run(
         name=name or f"{dataset.name} · {entry}"[:MAX_NAME_CHARS],
         notes=notes,
@@ -70,7 +69,11 @@ def create_run(
 
 
 def reproduce_run(*, source: Run, now: datetime, name: str = "", user: AbstractBaseUser | None = None) -> Run:
-    """Queue a new run with the same sheet, base model and revision, seed and hyperparameters."""
+    """Queue a new run with the same sheet, base model and revision, seed and hyperparameters.
+
+    Raises BaseModelNotOffered and DatasetGone.
+    """
+    _offered(source.base_model)
     run = Run(
         name=name or _("%(name)s (reproduced)") % {"name": source.name[:180]},
         dataset=source.dataset,
@@ -81,6 +84,22 @@ def reproduce_run(*, source: Run, now: datetime, name: str = "", user: AbstractB
         **source.hyperparameters,
     )
     return _queue(run, source.dataset, priority=0, user=user, now=now)
+
+
+def _offered(base_model: str) -> BaseModel:
+    """The enabled entry of the catalogue. Raises BaseModelNotOffered."""
+    entry = BaseModel.objects.offered().filter(model_id=base_model).first()
+    if entry is None:
+        raise BaseModelNotOffered(_("“%(id)s” is not an enabled base model of the catalogue.") % {"id": base_model})
+    return entry
+
+
+def _refuse_beyond(entry: BaseModel, max_length: int) -> None:
+    """Raises InvalidHyperparameters where the base model reads fewer tokens than that."""
+    if max_length > entry.max_length:
+        said = _("“%(model)s” reads at most %(limit)d tokens, says its entry in the catalogue of base models.")
+        facts = {"model": entry.model_id, "limit": entry.max_length}
+        raise hyperparameters.InvalidHyperparameters({"max_length": [said % facts]})
 
 
 def _queue(run: Run, dataset: Dataset, *, priority: int, user: AbstractBaseUser | None, now: datetime) -> Run:

@@ -115,6 +115,13 @@ def test_a_rule_between_two_fields_is_told_at_one_of_them() -> None:
     assert not Run.objects.exists()
 
 
+def test_a_length_that_the_base_model_does_not_read_is_told_at_its_field() -> None:
+    client = signed_in()
+    page = client.post(ADD, filled_in(client, dataset=make_dataset().pk, preset="custom", max_length="1024"))
+    assert "lê no máximo 512 tokens" in str(page.context["adminform"].form.errors["max_length"])
+    assert not Run.objects.exists()
+
+
 def test_a_base_model_that_is_switched_off_is_not_offered() -> None:
     BaseModel.objects.filter(model_id="xlm-roberta-base").update(enabled=False)
     html = signed_in().get(ADD).content.decode()
@@ -559,6 +566,23 @@ def test_cancelling_selected_runs_asks_once_and_reports_what_was_refused() -> No
     said = messages_of(client.post(LIST, {**data, "confirmed": "yes"}, follow=True))
     assert "“Esperando” foi cancelado." in said
     assert any(line.startswith("“Pronto”: Este treinamento já terminou (Concluído)") for line in said)
+
+
+def test_of_selected_runs_only_those_are_reproduced_whose_base_model_is_still_offered() -> None:
+    source, other = make_run(), make_run(base_model="xlm-roberta-base")
+    BaseModel.objects.filter(model_id="xlm-roberta-base").update(enabled=False)
+    data = {"action": "reproduce_selected", "_selected_action": [source.pk, other.pk], "confirmed": "yes"}
+    said = messages_of(signed_in().post(LIST, data, follow=True))
+    assert f"“{other}”: “xlm-roberta-base” não é um modelo base ativo do catálogo." in said
+    assert "1 novo treinamento está na fila." in said
+
+
+def test_a_run_whose_base_model_was_switched_off_is_not_reproduced() -> None:
+    source = complete(make_running_job())
+    BaseModel.objects.filter(model_id=source.base_model).update(enabled=False)
+    page = signed_in().post(ask(source, "reproduce"), {"name": ""}, follow=True)
+    assert page.redirect_chain == [(page_of(source), 302)]
+    assert messages_of(page) == [f"“{source}”: “{source.base_model}” não é um modelo base ativo do catálogo."]
 
 
 def test_reproducing_selected_runs_queues_one_each() -> None:

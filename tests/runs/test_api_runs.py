@@ -10,7 +10,7 @@ from rest_framework.test import APIClient
 from time_machine import Traveller
 
 from runs_app import hyperparameters
-from runs_app.models import Run
+from runs_app.models import BaseModel, Run
 from runs_app.services import queue, telemetry
 from tests.factories import make_dataset, make_job, make_run, make_running_job, make_worker
 
@@ -120,6 +120,7 @@ def test_the_answer_equals_what_is_read_afterwards(api: APIClient) -> None:
         ({"hyperparameters": "epochs=3"}, "hyperparameters"),
         ({"hyperparameters": None}, "hyperparameters"),
         ({"hyperparameters": {"dropout": 0.1}}, "hyperparameters.dropout"),
+        ({"hyperparameters": {"max_length": 513}}, "hyperparameters.max_length"),
         ({"hyperparameters": {"epochs": 0}}, "hyperparameters.epochs"),
         ({"hyperparameters": {"epochs": True}}, "hyperparameters.epochs"),
         ({"hyperparameters": {"epochs": "3"}}, "hyperparameters.epochs"),
@@ -318,6 +319,13 @@ def test_reproducing_makes_a_new_run_of_the_same_inputs(api: APIClient) -> None:
 def test_a_reproduction_may_be_named(api: APIClient) -> None:
     answer = api.post(f"{API}/runs/{make_run().pk}/reproduce", {"name": "again"}, format="json")
     assert answer.json()["name"] == "again"
+
+
+def test_what_was_switched_off_since_is_not_reproduced(api: APIClient) -> None:
+    source = make_run()
+    BaseModel.objects.filter(model_id=source.base_model).update(enabled=False)
+    answer = api.post(f"{API}/runs/{source.pk}/reproduce")
+    assert (answer.status_code, list(answer.json()["errors"]), Run.objects.count()) == (400, ["base_model"], 1)
 
 
 @pytest.mark.parametrize("body", [{"name": "x" * 201}, {"name": ["x"]}, [], "x", {"name": "\x00"}])
