@@ -9,6 +9,8 @@ from pathlib import Path
 
 from worker_client import __version__
 from worker_client.settings import (
+    NOT_A_WORKERS_TOKEN,
+    PERSONAL_TOKEN,
     BadSetting,
     WorkerSettings,
     add_connection_flags,
@@ -19,7 +21,6 @@ from worker_client.settings import (
 )
 
 PROGRAM = "python -m worker_client"
-PERSONAL_TOKEN = "btp_"  # noqa: S105 (a prefix, not a token)
 SHORTEST_SECRET = 8  # a shorter "token" is a typing mistake, and starring it out would eat whole words
 log = logging.getLogger("worker_client")
 
@@ -61,7 +62,7 @@ def _work(settings: WorkerSettings, command: Sequence[str] | None) -> int:
 
     configure_logging(settings)
     if settings.token.startswith(PERSONAL_TOKEN):
-        log.error("This is a person's API token. A worker needs its own: manage.py register_worker NAME.")
+        log.error(NOT_A_WORKERS_TOKEN)
         return ExitCode.TOKEN_REFUSED
     lock = WorkDirLock(settings.work_dir)
     lock.acquire()

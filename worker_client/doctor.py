@@ -17,7 +17,7 @@ from worker_client import hardware
 from worker_client.api import ApiClient
 from worker_client.cache import BaseModels
 from worker_client.errors import ApiError, Unauthorized
-from worker_client.settings import WorkerSettings, child_environment
+from worker_client.settings import NOT_A_WORKERS_TOKEN, PERSONAL_TOKEN, WorkerSettings, child_environment
 
 # The ranges of the `worker` extra in pyproject.toml; a test holds them together.
 LIBRARIES = {
@@ -76,6 +76,9 @@ def run(settings: WorkerSettings) -> int:
 
 def check_server(settings: WorkerSettings) -> Iterator[Finding]:
     """Reachability, token and clock, by the two calls that a worker makes first."""
+    if settings.token.startswith(PERSONAL_TOKEN):
+        yield Finding("fail", "token", NOT_A_WORKERS_TOKEN)
+        return
     api = ApiClient(settings.api_url, settings.token)
     try:
         me = api.register(hardware.facts(settings, BaseModels.of(settings).names()))

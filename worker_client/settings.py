@@ -17,6 +17,8 @@ DEFAULT_POLL_S = 30.0
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 DEVICE = re.compile(r"auto|cpu|cuda(:\d+)?")
 YES, NO = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+PERSONAL_TOKEN = "btp_"  # noqa: S105 (a prefix, not a token)
+NOT_A_WORKERS_TOKEN = "This is a person's API token. A worker needs its own: manage.py register_worker NAME."  # noqa: S105
 
 
 class BadSetting(ValueError):

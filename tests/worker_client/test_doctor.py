@@ -50,6 +50,13 @@ def test_a_refused_token_fails(server, settings, capsys):
     assert "btw_unknown_token" not in str(told)
 
 
+def test_a_persons_token_fails_before_anybody_is_asked(server, settings, capsys):
+    code, told = lines(replace(settings, token="btp_somebodys"), capsys)
+    assert code == 1
+    assert "A worker needs its own" in told["token"]
+    assert not server.calls("/workers/register")
+
+
 def test_a_full_disk_fails(server, settings, capsys, monkeypatch):
     monkeypatch.setattr(doctor, "NEEDED_BYTES", 10**18)
     code, told = lines(settings, capsys)
