@@ -43,6 +43,8 @@ def refusal_sentence(code: str, params: dict[str, Any]) -> str:
         return _("The column “%(column)s” is there more than once. Keep one of them, or rename the others.") % {
             "column": facts.get("column", "")
         }
+    if code == "too_few_classes" and params.get("needed") == 1:
+        return _("All words are tagged O. An entity recogniser needs at least one kind of entity.")
     if code == "too_few_classes":
         return _("All rows have the same label. A classifier needs at least two different labels.")
     count = int(params.get("count", 0))

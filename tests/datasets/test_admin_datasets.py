@@ -89,6 +89,7 @@ def test_of_many_errors_the_first_thousand_are_shown_and_the_true_count_is_said(
         (b"", "não é uma planilha do Excel"),
         (sheet_bytes([], header=("texto", "rótulo")), "nenhuma linha abaixo dele"),
         (sheet_bytes([("a", "x"), ("b", "x")]), "pelo menos dois rótulos"),
+        (sheet_bytes([("a b", "O O")], header=("tokens", "tags")), "pelo menos um tipo de entidade"),
     ],
 )
 def test_a_file_that_cannot_be_used_is_refused_with_a_sentence(content: bytes, sentence: str) -> None:

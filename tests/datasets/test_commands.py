@@ -115,6 +115,15 @@ def test_a_file_over_the_limit_is_refused(command: str, sheet: Path, settings: L
         call_command(command, str(sheet), *name)
 
 
+def test_validate_says_as_json_that_a_file_is_over_the_limit(sheet: Path, settings: LazySettings) -> None:
+    settings.MAX_UPLOAD_MB = 0
+    out = StringIO()
+    with pytest.raises(CommandError):
+        call_command("validate_dataset", str(sheet), stdout=out)
+    report = json.loads(out.getvalue())
+    assert (report["valid"], report["code"]) == (False, "too_large")
+
+
 def test_validate_prints_the_whole_report_as_json_and_stores_nothing(sheet: Path) -> None:
     out, err = run("validate_dataset", sheet)
     report = json.loads(out)

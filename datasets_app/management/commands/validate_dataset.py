@@ -9,6 +9,7 @@ from django.core.files import File
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from datasets_app.management.sheet_arguments import add_sheet_arguments, choice_of, existing_file
+from datasets_app.messages import too_large_sentence
 from datasets_app.services import DatasetInvalid, UploadTooLarge, check_dataset, report_json
 
 
@@ -28,6 +29,7 @@ class Command(BaseCommand):
             with path.open("rb") as content:
                 checked = check_dataset(file=File(content), choice=choice_of(options))
         except UploadTooLarge as error:
+            self._print({"valid": False, "code": "too_large", "detail": too_large_sentence(), "errors": []})
             raise CommandError(f"{path.name} is larger than {settings.MAX_UPLOAD_MB} MB.") from error
         except DatasetInvalid as error:
             facts = {"code": error.code, "detail": error.detail, "error_count": error.error_count}
