@@ -256,7 +256,7 @@ def test_a_child_whose_parent_is_gone_saves_and_stops(tmp_path, monkeypatch):
 
     def on_step_end(self, args, state, control, **kwargs):
         if state.global_step == 4:
-            monkeypatch.setattr("worker_client.training.stopping.os.getppid", lambda: 1)
+            monkeypatch.setattr("worker_client.training.stopping.os.getppid", lambda: -1)
         return step_end(self, args, state, control, **kwargs)
 
     monkeypatch.setattr(Telemetry, "on_step_end", on_step_end)
