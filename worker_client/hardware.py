@@ -13,6 +13,7 @@ from worker_client import __version__
 from worker_client.protocol import PROTOCOL
 from worker_client.settings import WorkerSettings
 
+OWNERS_ORDER = {"CUDA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER"}  # with one of them CUDA counts otherwise than the driver
 CUDA_BUILD = re.compile(r"\+cu(\d+?)(\d)$")
 
 
@@ -61,7 +62,7 @@ def gpus_for(settings: WorkerSettings) -> list[Gpu]:
     if settings.device == "cpu":
         return []
     present, number = gpus(), settings.device.removeprefix("cuda:")
-    if settings.processes > 1 or not number.isdecimal() or "CUDA_VISIBLE_DEVICES" in os.environ:
+    if settings.processes > 1 or not number.isdecimal() or OWNERS_ORDER & os.environ.keys():
         return present
     return present[int(number) :][:1]
 

@@ -55,6 +55,8 @@ def create_run(
     """
     values = hyperparameters.resolve(given)
     entry = _offered(base_model)
+    if "max_length" not in given and values["max_length"] > entry.max_length:
+        values = hyperparameters.resolve({**given, "max_length": entry.max_length})
     _refuse_beyond(entry, values["max_length"])
     run = Run(
         name=name or f"{dataset.name} · {entry}"[:MAX_NAME_CHARS],

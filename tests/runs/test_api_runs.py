@@ -321,6 +321,12 @@ def test_a_reproduction_may_be_named(api: APIClient) -> None:
     assert answer.json()["name"] == "again"
 
 
+def test_a_default_beyond_the_base_model_is_fitted_to_it(api: APIClient) -> None:
+    BaseModel.objects.filter(model_id="builtin/tiny-bert").update(max_length=128)
+    run = post(api, wanted(hyperparameters={"long_text": "windows"})).json()
+    assert (run["hyperparameters"]["max_length"], run["hyperparameters"]["window_stride"]) == (128, 64)
+
+
 def test_what_was_switched_off_since_is_not_reproduced(api: APIClient) -> None:
     source = make_run()
     BaseModel.objects.filter(model_id=source.base_model).update(enabled=False)

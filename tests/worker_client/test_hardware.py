@@ -17,6 +17,7 @@ def two_gpus(monkeypatch):
     """A small card beside a large one."""
     monkeypatch.setattr(hardware, "gpus", lambda: [SMALL, LARGE])
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("CUDA_DEVICE_ORDER", raising=False)
 
 
 @pytest.mark.parametrize(
@@ -38,8 +39,9 @@ def test_processes_that_share_a_run_share_all_gpus(two_gpus, settings):
     assert gpus_for(replace(settings, device="cuda:0", processes=2)) == [SMALL, LARGE]
 
 
-def test_where_the_owner_numbers_the_gpus_anew_all_are_told(two_gpus, settings, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+@pytest.mark.parametrize(("name", "value"), [("CUDA_VISIBLE_DEVICES", "1"), ("CUDA_DEVICE_ORDER", "FASTEST_FIRST")])
+def test_where_the_owner_numbers_the_gpus_anew_all_are_told(two_gpus, settings, monkeypatch, name, value):
+    monkeypatch.setenv(name, value)
     assert gpus_for(replace(settings, device="cuda:0")) == [SMALL, LARGE]
 
 
