@@ -105,7 +105,7 @@ def test_a_reproduction_has_the_same_inputs_and_names_its_source() -> None:
 
 def test_a_reproduction_keeps_the_revision_although_the_catalogue_moved_on() -> None:
     source = make_run(base_model="xlm-roberta-base")
-    BaseModel.objects.update(revision="0" * 40, enabled=False)
+    BaseModel.objects.update(revision="0" * 40)
     assert runs.reproduce_run(source=source, now=timezone.now()).base_model_revision == source.base_model_revision
 
 

@@ -7,6 +7,6 @@ from worker_client.training import packing
 from worker_client.training.__main__ import main
 
 if os.environ["RANK"] == "1":
-    packing.FAMILIES = ()
+    packing._refutation = lambda *_: "this GPU is too old"
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
